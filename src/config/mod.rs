@@ -1,0 +1,175 @@
+//! The settings of one server, as the other rooms read them.
+//!
+//! `config.json` keeps MeshCentral's format; [`Config`] is its parsed form, with every default
+//! filled in. Values are checked when they are read from the file, never later.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::{DomainId, Key48};
+
+/// Everything `config.json` says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The `settings` section.
+    pub settings: Settings,
+    /// The `domains` section; the default domain is always present.
+    pub domains: BTreeMap<DomainId, Domain>,
+}
+
+/// The `settings` section.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `cert`: the name the server is reached by. Without one it is in LAN mode.
+    pub cert: Option<String>,
+    /// `port`: HTTPS port; `None` means 443, or the next free port from 8443 without the right
+    /// to bind it.
+    pub port: Option<u16>,
+    /// `aliasPort`: the HTTPS port shown in links, when a proxy or router translates it.
+    pub alias_port: Option<u16>,
+    /// `redirPort`: plain HTTP port that redirects to HTTPS; `None` switches it off.
+    pub redir_port: Option<u16>,
+    /// `mpsPort`: Intel AMT port; `None` switches it off.
+    pub mps_port: Option<u16>,
+    /// `agentPort`: a further HTTPS port on which only agents are served.
+    pub agent_port: Option<u16>,
+    /// `agentAliasPort`: the agent port shown in `.msh` files.
+    pub agent_alias_port: Option<u16>,
+    /// `bind`: address to listen on instead of all of them.
+    pub bind: Option<std::net::IpAddr>,
+    /// `WANonly` / `LANonly`.
+    pub reach: Reach,
+    /// `agentPing`: JSON ping to agents that often.
+    pub agent_ping: Option<Duration>,
+    /// `agentPong`: JSON pong to agents that often.
+    pub agent_pong: Option<Duration>,
+    /// `agentIdleTimeout`: an agent silent for that long is dropped; `None` never.
+    pub agent_idle_timeout: Option<Duration>,
+    /// `browserPing` / `browserPong`.
+    pub browser_ping: Option<Duration>,
+    /// `browserPong`.
+    pub browser_pong: Option<Duration>,
+    /// `ignoreAgentHashCheck`: any web certificate hash is accepted from agents. Signatures are
+    /// verified all the same.
+    pub ignore_agent_hash_check: bool,
+    /// `maxInvalidLogin`: `None` switches the limiter off.
+    pub max_invalid_login: Option<LoginLimit>,
+    /// `noAgentUpdate`: agents are never updated.
+    pub no_agent_update: bool,
+    /// `minifyCore`: the minified core is sent to agents.
+    pub minify_core: bool,
+    /// `agentUpdateBlockSize`: payload of a native update block, 1024 to 65531 bytes.
+    pub agent_update_block_size: usize,
+    /// `allowLoginToken`: users may make login cookies.
+    pub allow_login_token: bool,
+    /// `manageAllDeviceGroups`: accounts (`user/…`) that see every group.
+    pub manage_all_device_groups: Vec<String>,
+    /// `status` (ours): loopback port of the status endpoint; `None` switches it off.
+    pub status_port: Option<u16>,
+}
+
+/// Where agents are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// LAN and Internet.
+    Hybrid,
+    /// Internet only: no multicast.
+    Wan,
+    /// Local network only.
+    Lan,
+}
+
+/// Limits of failed logins per /24 (IPv4) or /64 (IPv6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginLimit {
+    /// Window in which failures are counted.
+    pub time: Duration,
+    /// Failures after which the address is refused.
+    pub count: u32,
+    /// How long it is refused; `None` until the window has passed.
+    pub cool_off: Option<Duration>,
+}
+
+/// One entry of the `domains` section.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Domain {
+    /// `title`.
+    pub title: Option<String>,
+    /// `title2`.
+    pub title2: Option<String>,
+    /// `dns`: host name that selects this domain.
+    pub dns: Option<String>,
+    /// `newAccounts`: people may register themselves.
+    pub new_accounts: bool,
+    /// `agentKey`: an agent's `?key=` must be one of these, if there are any.
+    pub agent_keys: Vec<String>,
+    /// `loginKey`: a user's `?key=` must be one of these, if there are any.
+    pub login_keys: Vec<String>,
+    /// Further web certificate hashes accepted from agents (`certHash`-style: a proxy's
+    /// certificate, a certificate during rollover).
+    pub accepted_tls_hashes: Vec<Key48>,
+    /// `allowedOrigin`: further hosts a browser's `Origin` may name.
+    pub allowed_origins: Vec<String>,
+    /// `userConsentFlags`: OR of the consent bits 1 to 64.
+    pub consent: u32,
+    /// `limits.maxDevices`.
+    pub max_devices: Option<usize>,
+    /// `limits.maxAgentSessions`.
+    pub max_agent_sessions: Option<usize>,
+    /// `limits.maxUserAccounts`.
+    pub max_user_accounts: Option<usize>,
+    /// `limits.maxUserSessions`.
+    pub max_user_sessions: Option<usize>,
+    /// `limits.maxSingleUserSessions`.
+    pub max_single_user_sessions: Option<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            domains: BTreeMap::from([(DomainId::default(), Domain::default())]),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cert: None,
+            port: None,
+            alias_port: None,
+            redir_port: Some(80),
+            mps_port: Some(4433),
+            agent_port: None,
+            agent_alias_port: None,
+            bind: None,
+            reach: Reach::Hybrid,
+            agent_ping: None,
+            agent_pong: None,
+            agent_idle_timeout: Some(Duration::from_secs(150)),
+            browser_ping: None,
+            browser_pong: None,
+            ignore_agent_hash_check: false,
+            max_invalid_login: Some(LoginLimit {
+                time: Duration::from_secs(600),
+                count: 10,
+                cool_off: None,
+            }),
+            no_agent_update: false,
+            minify_core: false,
+            agent_update_block_size: 65531,
+            allow_login_token: false,
+            manage_all_device_groups: Vec::new(),
+            status_port: Some(8087),
+        }
+    }
+}
+
+impl Config {
+    /// The settings of `domain`; those of the default domain if it is not configured.
+    pub fn domain(&self, domain: &DomainId) -> &Domain {
+        static NONE: std::sync::LazyLock<Domain> = std::sync::LazyLock::new(Domain::default);
+        self.domains.get(domain).unwrap_or(&NONE)
+    }
+}

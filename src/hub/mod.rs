@@ -1,0 +1,288 @@
+//! Where the rooms meet: who is connected, who listens, what happened.
+//!
+//! Protocol rooms do not know each other. An agent room registers its connection here, a control
+//! room finds it here and puts a message into its mailbox; both publish events here.
+
+mod mailbox;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::model::{
+    Clock, Connectivity, Device, Event, Millis, NodeId, Rights, SessionId, Target, User, UserId,
+    rights::Subject,
+};
+use crate::store::Store;
+
+pub use mailbox::{Full, Mailbox, Weight};
+
+/// What another room asks of a connected agent.
+#[derive(Clone, Debug)]
+pub enum AgentCommand {
+    /// Send this JSON text to the agent's core.
+    Json(Rc<str>),
+    /// Replace the core for this connection.
+    Core(CoreMode),
+    /// End the connection (the device was removed or moved away).
+    Disconnect,
+}
+
+/// Which core an agent runs (`uploadagentcore`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoreMode {
+    /// The one for its architecture.
+    Default,
+    /// None.
+    Clear,
+    /// The recovery core.
+    Recovery,
+    /// The tiny core.
+    Tiny,
+}
+
+impl Weight for AgentCommand {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Json(text) => text.len() + 32,
+            Self::Core(_) | Self::Disconnect => 32,
+        }
+    }
+}
+
+/// A connected, authenticated agent.
+pub struct AgentLink {
+    /// The device.
+    pub node: NodeId,
+    /// Kind of agent (architecture).
+    pub agent_id: u32,
+    /// Where it connected from, `address:port`.
+    pub remote: std::net::SocketAddr,
+    /// When.
+    pub since: Millis,
+    /// Sessions running on the device as the agent reported them, by kind (`kvm`, `terminal`, …).
+    pub sessions: RefCell<BTreeMap<String, Value>>,
+    /// Its mailbox.
+    pub mailbox: Mailbox<AgentCommand>,
+}
+
+/// What a user's session receives.
+#[derive(Clone, Debug)]
+pub enum SessionMessage {
+    /// Send this JSON text.
+    Text(Rc<str>),
+    /// An event the session is subscribed to; the session applies its filters.
+    Event(Rc<Published>),
+    /// Say why (`{"action":"stopped","msg":…}`) and end the session.
+    Stop(Rc<str>),
+    /// The account or its links changed: recompute rights and subscriptions.
+    AccountChanged,
+}
+
+impl Weight for SessionMessage {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Stop(text) => text.len() + 32,
+            Self::Event(event) => event.text.len() + 32,
+            Self::AccountChanged => 32,
+        }
+    }
+}
+
+/// An event on its way to sessions, serialized once.
+#[derive(Debug)]
+pub struct Published {
+    /// When it happened.
+    pub time: Millis,
+    /// The event.
+    pub event: Event,
+    /// `{"action":"event","event":{…}}`.
+    pub text: String,
+}
+
+/// A user's control session.
+pub struct SessionLink {
+    /// Who, and which login.
+    pub id: SessionId,
+    /// What it is subscribed to.
+    pub subscriptions: RefCell<BTreeSet<Target>>,
+    /// Set when an event had to be dropped because the client reads too slowly.
+    pub missed: Cell<bool>,
+    /// Its mailbox.
+    pub mailbox: Mailbox<SessionMessage>,
+}
+
+/// Budget of an agent's mailbox in bytes.
+pub const AGENT_MAILBOX: usize = 1 << 20;
+/// Budget of a session's mailbox in bytes.
+pub const SESSION_MAILBOX: usize = 4 << 20;
+
+/// The shared state of one running server.
+pub struct Hub {
+    /// The records.
+    pub store: Store,
+    config: RefCell<Rc<Config>>,
+    clock: Clock,
+    started: Instant,
+    agents: RefCell<BTreeMap<NodeId, Rc<AgentLink>>>,
+    sessions: RefCell<BTreeMap<SessionId, Rc<SessionLink>>>,
+}
+
+impl Hub {
+    /// A hub over `store`; `floor` is the last wall time known from disk.
+    pub fn new(store: Store, config: Config, floor: Millis) -> Rc<Self> {
+        let started = Instant::now();
+        Rc::new(Self {
+            store,
+            config: RefCell::new(Rc::new(config)),
+            clock: Clock::new(floor, started.elapsed()),
+            started,
+            agents: RefCell::default(),
+            sessions: RefCell::default(),
+        })
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Rc<Config> {
+        self.config.borrow().clone()
+    }
+
+    /// Puts another configuration in force (SIGHUP).
+    pub fn set_config(&self, config: Config) {
+        *self.config.borrow_mut() = Rc::new(config);
+    }
+
+    /// The wall time to use everywhere.
+    pub fn now(&self) -> Millis {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.clock.now(Millis(wall.as_millis() as u64), self.started.elapsed())
+    }
+
+    /// What `user` may do with `device`; empty means: it is invisible.
+    pub fn rights_on_device(&self, user: &User, device: &Device) -> Rights {
+        self.rights(user, Subject::Device(device))
+    }
+
+    /// What `user` may do with `subject`; empty means: it is invisible.
+    pub fn rights(&self, user: &User, subject: Subject<'_>) -> Rights {
+        let manages_all = {
+            let config = self.config.borrow();
+            let list = &config.settings.manage_all_device_groups;
+            !list.is_empty() && list.contains(&user.id.to_string())
+        };
+        self.store.rights(user, manages_all, subject)
+    }
+
+    /// Tells every subscribed session and, if the event is to be kept, history.
+    pub fn publish(&self, event: Event) {
+        let time = self.now();
+        if event.keep {
+            self.store.record_event(time, &event);
+        }
+        let wants = |session: &&Rc<SessionLink>| {
+            let subscriptions = session.subscriptions.borrow();
+            session.id.user.domain == event.domain
+                && event.targets.iter().any(|t| subscriptions.contains(t))
+        };
+        let listeners: Vec<_> = self.sessions.borrow().values().filter(wants).cloned().collect();
+        if listeners.is_empty() {
+            return;
+        }
+        let text = format!(r#"{{"action":"event","event":{}}}"#, event.to_json(time));
+        let published = Rc::new(Published { time, event, text });
+        for session in listeners {
+            if session.mailbox.push(SessionMessage::Event(published.clone())).is_err() {
+                session.missed.set(true);
+            }
+        }
+    }
+
+    /// Targets of an event about `device`: itself, its group, everyone who sees all, and the user
+    /// groups linked to either.
+    pub fn device_targets(&self, device: &Device) -> Vec<Target> {
+        let mut targets = vec![
+            Target::Device(device.id.clone()),
+            Target::All,
+            Target::Group(device.group.clone()),
+        ];
+        for group in self.store.user_groups(&device.id.domain) {
+            let linked = group.links.iter().any(|l| match &l.to {
+                crate::model::LinkTarget::Group(id) => *id == device.group,
+                crate::model::LinkTarget::Device(id) => *id == device.id,
+                crate::model::LinkTarget::UserGroup(_) => false,
+            });
+            if linked {
+                targets.push(Target::UserGroup(group.id.clone()));
+            }
+        }
+        targets
+    }
+
+    /// Registers a connected agent. Returns the link it replaces, if the device was connected
+    /// already (re-connect, or a cloned machine).
+    pub fn agent_connected(&self, link: Rc<AgentLink>) -> Option<Rc<AgentLink>> {
+        self.agents.borrow_mut().insert(link.node.clone(), link)
+    }
+
+    /// Removes a link, unless a newer one has replaced it. Returns whether it was the current one.
+    pub fn agent_gone(&self, link: &Rc<AgentLink>) -> bool {
+        let mut agents = self.agents.borrow_mut();
+        if agents.get(&link.node).is_some_and(|current| Rc::ptr_eq(current, link)) {
+            agents.remove(&link.node);
+            return true;
+        }
+        false
+    }
+
+    /// The connected agent of a device.
+    pub fn agent(&self, node: &NodeId) -> Option<Rc<AgentLink>> {
+        self.agents.borrow().get(node).cloned()
+    }
+
+    /// All connected agents.
+    pub fn agents(&self) -> Vec<Rc<AgentLink>> {
+        self.agents.borrow().values().cloned().collect()
+    }
+
+    /// Number of connected agents.
+    pub fn agent_count(&self) -> usize {
+        self.agents.borrow().len()
+    }
+
+    /// How a device is connected right now.
+    pub fn connectivity(&self, node: &NodeId) -> Connectivity {
+        match self.agent(node) {
+            Some(agent) => Connectivity { conn: 1, power: 1, agent_since: Some(agent.since) },
+            None => Connectivity::default(),
+        }
+    }
+
+    /// Registers a control session.
+    pub fn session_started(&self, link: Rc<SessionLink>) {
+        self.sessions.borrow_mut().insert(link.id.clone(), link);
+    }
+
+    /// Removes a control session.
+    pub fn session_ended(&self, id: &SessionId) {
+        self.sessions.borrow_mut().remove(id);
+    }
+
+    /// One control session.
+    pub fn session(&self, id: &SessionId) -> Option<Rc<SessionLink>> {
+        self.sessions.borrow().get(id).cloned()
+    }
+
+    /// All control sessions.
+    pub fn sessions(&self) -> Vec<Rc<SessionLink>> {
+        self.sessions.borrow().values().cloned().collect()
+    }
+
+    /// The control sessions of one account.
+    pub fn sessions_of(&self, user: &UserId) -> Vec<Rc<SessionLink>> {
+        self.sessions.borrow().values().filter(|s| s.id.user == *user).cloned().collect()
+    }
+}

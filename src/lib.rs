@@ -1,0 +1,8 @@
+//! meshboard: a MeshCentral-compatible remote-management server for small boards.
+//!
+//! The rooms and the directions between them are drawn in `ARCHITECTURE.md`.
+
+pub mod config;
+pub mod hub;
+pub mod model;
+pub mod store;

@@ -1,0 +1,3 @@
+//! The `meshboard` program.
+
+fn main() {}

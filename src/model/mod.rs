@@ -1,0 +1,19 @@
+//! Pure values: identifiers, rights, records, events and time.
+//!
+//! Every other room may import this one; it imports none. Nothing here touches a socket, a file or
+//! the clock of the machine.
+
+pub mod event;
+pub mod ids;
+pub mod record;
+pub mod rights;
+pub mod time;
+
+pub use event::{Event, EventKind, Target};
+pub use ids::{DomainId, GroupId, IdError, Key48, NodeId, SessionId, UserGroupId, UserId};
+pub use record::{
+    AgentFacts, Connectivity, Device, Group, GroupKind, LastSeen, Link, LinkTarget, PasswordHash,
+    Secret, User, UserGroup,
+};
+pub use rights::{Rights, SiteRights};
+pub use time::{Clock, Millis, Seconds};
