@@ -6,3 +6,4 @@ pub mod config;
 pub mod hub;
 pub mod model;
 pub mod store;
+pub mod ws;

@@ -1,0 +1,336 @@
+//! A WebSocket over any byte stream, driven by `poll`.
+//!
+//! One task owns a socket and polls both directions; nothing is spawned. Memory of an idle socket:
+//! the struct itself. While bytes arrive they live in the thread's scratch buffer; what is queued
+//! outwards is counted by [`Socket::queued`] so that the owner can stop producing.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io as std_io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use futures_lite::io::{AsyncRead, AsyncWrite};
+
+use super::wire::{Close, Decoder, Event, Message, frame_header};
+
+/// Bytes read at a time.
+const SCRATCH: usize = 16 * 1024;
+/// Pongs are not queued behind more than this many bytes: a peer that pings and never reads
+/// cannot grow the queue.
+const PONG_MAX_QUEUE: usize = 4096;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+}
+
+/// One frame on its way out: header and owned bytes, then bytes shared with other sockets.
+struct Outgoing {
+    head: Vec<u8>,
+    shared: Option<Rc<[u8]>>,
+}
+
+impl Outgoing {
+    fn len(&self) -> usize {
+        self.head.len() + self.shared.as_ref().map_or(0, |s| s.len())
+    }
+
+    /// The contiguous bytes from `offset` on.
+    fn rest(&self, offset: usize) -> &[u8] {
+        match (self.head.get(offset..), &self.shared) {
+            (Some(head), _) if !head.is_empty() => head,
+            (_, Some(shared)) => {
+                shared.get(offset.saturating_sub(self.head.len())..).unwrap_or_default()
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// A server-side WebSocket.
+pub struct Socket<S> {
+    io: S,
+    decoder: Decoder,
+    /// Bytes read but not decoded yet, from `stash_at` on.
+    stash: Vec<u8>,
+    stash_at: usize,
+    out: VecDeque<Outgoing>,
+    /// Bytes of the first outgoing frame already written.
+    written: usize,
+    queued: usize,
+    unflushed: bool,
+    last_received: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// A socket over `io` after the 101 answer. `leftover` are bytes the HTTP layer read too much;
+    /// messages of more than `limit` bytes end the connection.
+    pub fn new(io: S, leftover: &[u8], limit: usize) -> Self {
+        Self {
+            io,
+            decoder: Decoder::new(limit),
+            stash: leftover.to_vec(),
+            stash_at: 0,
+            out: VecDeque::new(),
+            written: 0,
+            queued: 0,
+            unflushed: false,
+            last_received: Instant::now(),
+        }
+    }
+
+    /// Sets another message limit in bytes, e.g. after authentication.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.decoder.set_limit(limit);
+    }
+
+    /// When bytes last arrived, whatever they were.
+    pub fn last_received(&self) -> Instant {
+        self.last_received
+    }
+
+    /// Bytes waiting to be written.
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Queues a message as one frame.
+    pub fn send(&mut self, message: &Message) {
+        match message {
+            Message::Text(data) => self.queue(1, data, None),
+            Message::Binary(data) => self.queue(2, data, None),
+        }
+    }
+
+    /// Queues one text frame.
+    pub fn send_text(&mut self, text: &str) {
+        self.queue(1, text.as_bytes(), None);
+    }
+
+    /// Queues one binary frame.
+    pub fn send_binary(&mut self, data: &[u8]) {
+        self.queue(2, data, None);
+    }
+
+    /// Queues one binary frame made of `data` and bytes shared with other sockets.
+    pub fn send_binary_shared(&mut self, data: &[u8], shared: Rc<[u8]>) {
+        self.queue(2, data, Some(shared));
+    }
+
+    /// Queues a ping without payload.
+    pub fn ping(&mut self) {
+        self.queue(9, &[], None);
+    }
+
+    fn queue(&mut self, opcode: u8, data: &[u8], shared: Option<Rc<[u8]>>) {
+        let length = data.len() + shared.as_ref().map_or(0, |s| s.len());
+        let header = frame_header(opcode, length);
+        let mut head = Vec::with_capacity(header.len() + data.len());
+        head.extend_from_slice(&header);
+        head.extend_from_slice(data);
+        self.queued += header.len() + length;
+        self.out.push_back(Outgoing { head, shared });
+    }
+
+    /// Writes what is queued. Ready when everything has been handed to the transport.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std_io::Result<()>> {
+        while let Some(frame) = self.out.front() {
+            let rest = frame.rest(self.written);
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+            if n == 0 {
+                return Poll::Ready(Err(std_io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            self.written += n;
+            self.queued -= n;
+            if self.written == frame.len() {
+                self.out.pop_front();
+                self.written = 0;
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        // An idle socket keeps no queue.
+        if self.out.capacity() > 0 {
+            self.out = VecDeque::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next message. Pings are answered and pongs consumed on the way; what that queues, and
+    /// whatever else is queued, is written as far as the transport takes it. `None` when the peer
+    /// has closed.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<std_io::Result<Option<Message>>> {
+        loop {
+            if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+                return Poll::Ready(Err(error));
+            }
+            match self.decode_stash()? {
+                Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
+                Some(Event::Close(Close(_))) => return Poll::Ready(Ok(None)),
+                Some(Event::Ping(payload)) => {
+                    if self.queued <= PONG_MAX_QUEUE {
+                        self.queue(10, &payload, None);
+                    }
+                }
+                Some(Event::Pong) => {}
+                None => {
+                    if ready!(self.poll_fill(cx))? == 0 {
+                        return Poll::Ready(Ok(None));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decodes the next event out of the stash; frees it when it is used up.
+    fn decode_stash(&mut self) -> std_io::Result<Option<Event>> {
+        while let Some(rest) = self.stash.get_mut(self.stash_at..).filter(|r| !r.is_empty()) {
+            let (used, event) = self.decoder.feed(rest).map_err(to_io)?;
+            self.stash_at += used;
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        self.stash = Vec::new();
+        self.stash_at = 0;
+        Ok(None)
+    }
+
+    /// Reads into the thread's scratch buffer and stashes what came.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std_io::Result<usize>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let n = ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+            let read = buffer.get(..n).unwrap_or_default();
+            self.stash.extend_from_slice(read);
+            self.last_received = Instant::now();
+            Poll::Ready(Ok(n))
+        })
+    }
+
+    /// Receives the next message; see [`Self::poll_recv`].
+    pub async fn recv(&mut self) -> std_io::Result<Option<Message>> {
+        futures_lite::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Writes everything queued.
+    pub async fn flush(&mut self) -> std_io::Result<()> {
+        futures_lite::future::poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Sends a close frame (without a code if `None`), writes what is queued and ends the stream.
+    /// The caller sets the time limit.
+    pub async fn close(&mut self, code: Option<u16>) -> std_io::Result<()> {
+        match code {
+            Some(code) => self.queue(8, &code.to_be_bytes(), None),
+            None => self.queue(8, &[], None),
+        }
+        self.flush().await?;
+        futures_lite::future::poll_fn(|cx| Pin::new(&mut self.io).poll_close(cx)).await
+    }
+}
+
+/// The I/O error that carries a codec error.
+fn to_io(error: super::wire::Error) -> std_io::Error {
+    std_io::Error::new(std_io::ErrorKind::InvalidData, error)
+}
+
+/// Telling codec errors from transport errors.
+pub mod io {
+    use super::std_io;
+    use crate::ws::Error;
+
+    /// The codec error inside `error`, if the peer broke the protocol.
+    pub fn protocol_error(error: &std_io::Error) -> Option<Error> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::block_on;
+
+    /// Reads a script, accepts `room` bytes of output per write.
+    struct Script {
+        input: VecDeque<Vec<u8>>,
+        output: Rc<RefCell<Vec<u8>>>,
+        room: usize,
+    }
+
+    impl AsyncRead for Script {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<std_io::Result<usize>> {
+            let Some(next) = self.input.pop_front() else { return Poll::Ready(Ok(0)) };
+            buf[..next.len()].copy_from_slice(&next);
+            Poll::Ready(Ok(next.len()))
+        }
+    }
+
+    impl AsyncWrite for Script {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<std_io::Result<usize>> {
+            let n = buf.len().min(self.room);
+            self.output.borrow_mut().extend(&buf[..n]);
+            Poll::Ready(Ok(n))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std_io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std_io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn script(input: &[&[u8]], room: usize) -> (Socket<Script>, Rc<RefCell<Vec<u8>>>) {
+        let output = Rc::new(RefCell::new(Vec::new()));
+        let input = input.iter().map(|i| i.to_vec()).collect();
+        (Socket::new(Script { input, output: output.clone(), room }, &[], 1000), output)
+    }
+
+    #[test]
+    fn pings_are_answered_and_messages_delivered() {
+        let (mut socket, output) =
+            script(&[&[0x89, 0x01, 0x41, 0x82, 0x02], &[1, 2, 0x81, 0], &[0x88, 0]], 1);
+        block_on(async {
+            assert_eq!(socket.recv().await.unwrap(), Some(Message::Binary(vec![1, 2])));
+            assert_eq!(socket.recv().await.unwrap(), Some(Message::Text(vec![])));
+            assert_eq!(socket.recv().await.unwrap(), None, "a close frame ends the stream");
+        });
+        assert_eq!(*output.borrow(), [0x8a, 1, 0x41]);
+    }
+
+    #[test]
+    fn owned_and_shared_bytes_leave_as_one_frame() {
+        let (mut socket, output) = script(&[], 3);
+        socket.send_binary_shared(&[9, 9], Rc::from([7u8; 5].as_slice()));
+        assert_eq!(socket.queued(), 9);
+        block_on(socket.close(Some(1001))).unwrap();
+        assert_eq!(*output.borrow(), [0x82, 7, 9, 9, 7, 7, 7, 7, 7, 0x88, 2, 3, 233]);
+        assert_eq!(socket.queued(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_breaks_the_protocol_is_told_apart_from_a_broken_line() {
+        let (mut socket, _) = script(&[&[0xff, 0]], 9);
+        let error = block_on(socket.recv()).unwrap_err();
+        assert!(io::protocol_error(&error).is_some());
+    }
+
+    #[test]
+    fn an_idle_socket_is_small() {
+        assert!(size_of::<Socket<()>>() <= 280, "{}", size_of::<Socket<()>>());
+    }
+}
