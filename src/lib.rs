@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod hub;
+pub mod identity;
 pub mod model;
 pub mod store;
 pub mod ws;

@@ -1,0 +1,14 @@
+//! Who the server is: certificates and keys, and how agents recognise it.
+//!
+//! Four certificates, under MeshCentral's file names so that the folder moves both ways:
+//! `root` (issues the next two), `agentserver` (agents pin its key for ever), `mpsserver` (Intel
+//! AMT), `webserver` (TLS for people and agents; may be replaced at any time).
+
+pub mod certificate;
+mod files;
+mod make;
+pub mod tls;
+
+pub use certificate::{AgentServer, WebCertificate, key_id};
+pub use files::{IdentityError, Role};
+pub use make::{Names, Rsa, load_or_make_rsa, load_or_make_web};
