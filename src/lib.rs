@@ -2,6 +2,7 @@
 //!
 //! The rooms and the directions between them are drawn in `ARCHITECTURE.md`.
 
+pub mod agent;
 pub mod config;
 pub mod hub;
 pub mod identity;

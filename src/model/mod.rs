@@ -7,6 +7,7 @@ pub mod event;
 pub mod ids;
 pub mod record;
 pub mod rights;
+pub mod text;
 pub mod time;
 
 pub use event::{Event, EventKind, Target};

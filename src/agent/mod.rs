@@ -1,0 +1,4 @@
+//! The MeshAgent protocol: authentication, cores, updates, and what agents report.
+
+pub mod auth;
+pub mod wire;
