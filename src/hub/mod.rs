@@ -4,6 +4,7 @@
 //! room finds it here and puts a message into its mailbox; both publish events here.
 
 mod mailbox;
+mod metrics;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use crate::model::{
 use crate::store::Store;
 
 pub use mailbox::{Full, Mailbox, Weight};
+pub use metrics::{Metrics, Refused};
 
 /// What another room asks of a connected agent.
 #[derive(Clone, Debug)]
@@ -125,6 +127,8 @@ pub const SESSION_MAILBOX: usize = 4 << 20;
 pub struct Hub {
     /// The records.
     pub store: Store,
+    /// Counters.
+    pub metrics: std::sync::Arc<Metrics>,
     config: RefCell<Rc<Config>>,
     clock: Clock,
     started: Instant,
@@ -138,6 +142,7 @@ impl Hub {
         let started = Instant::now();
         Rc::new(Self {
             store,
+            metrics: std::sync::Arc::default(),
             config: RefCell::new(Rc::new(config)),
             clock: Clock::new(floor, started.elapsed()),
             started,
@@ -220,6 +225,16 @@ impl Hub {
             }
         }
         targets
+    }
+
+    /// A device as clients see it.
+    pub fn device_document(&self, device: &Device) -> Value {
+        serde_json::json!({"_id": device.id.to_string(), "name": device.name})
+    }
+
+    /// A device group as clients see it.
+    pub fn group_document(&self, group: &crate::model::Group) -> Value {
+        serde_json::json!({"_id": group.id.to_string(), "name": group.name})
     }
 
     /// Registers a connected agent. Returns the link it replaces, if the device was connected

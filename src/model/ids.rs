@@ -280,6 +280,20 @@ impl fmt::Display for SessionId {
     }
 }
 
+impl FromStr for SessionId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let (user, nonce) = text.rsplit_once('/').ok_or(IdError::Prefix)?;
+        if nonce.len() != 40 {
+            return Err(IdError::Key);
+        }
+        let nonce = data_encoding::HEXLOWER_PERMISSIVE.decode(nonce.as_bytes());
+        let nonce = nonce.ok().and_then(|n| n.try_into().ok()).ok_or(IdError::Key)?;
+        Ok(Self { user: user.parse()?, nonce })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +305,18 @@ mod tests {
             let id = NodeId::new(DomainId::new(domain).unwrap(), key);
             assert_eq!(id.to_string().parse::<NodeId>(), Ok(id.clone()));
             assert_eq!(NodeId::parse_in(&id.domain, &key.text()), Ok(id));
+        }
+    }
+
+    #[test]
+    fn session_ids_survive_text() {
+        let user = UserId::new(DomainId::default(), "bob").unwrap();
+        let id = SessionId { user, nonce: std::array::from_fn(|i| i as u8 * 9) };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in
+            ["user//bob", "user//bob/00", "x", "user//bob/g000000000000000000000000000000000000000"]
+        {
+            assert!(text.parse::<SessionId>().is_err(), "{text}");
         }
     }
 

@@ -222,6 +222,8 @@ pub struct AgentFacts {
     pub core: Option<String>,
     /// Whether the agent runs with administrator rights.
     pub root: Option<bool>,
+    /// First line of its `.tag` file.
+    pub tag: Option<String>,
 }
 
 /// A device.

@@ -245,10 +245,22 @@ impl Store {
         self.state.borrow().details.get(&(id.clone(), kind)).cloned()
     }
 
+    /// The tag that came with a detail document.
+    pub fn detail_tag(&self, id: &NodeId, kind: DetailKind) -> Option<Box<str>> {
+        self.state.borrow().details.get(&(id.clone(), kind))?.tag.clone()
+    }
+
     /// Keeps a detail document; nothing is written if it is the one already kept.
     /// Returns whether it differed.
-    pub fn set_detail(&self, id: &NodeId, kind: DetailKind, json: &[u8], now: Millis) -> bool {
-        let detail = Detail { time: now, json: json.to_vec() };
+    pub fn set_detail(
+        &self,
+        id: &NodeId,
+        kind: DetailKind,
+        json: &[u8],
+        tag: Option<&str>,
+        now: Millis,
+    ) -> bool {
+        let detail = Detail { time: now, json: json.to_vec(), tag: tag.map(Into::into) };
         let old = self.state.borrow_mut().details.insert((id.clone(), kind), detail);
         old.is_none_or(|old| old.json != json)
     }
@@ -290,6 +302,8 @@ pub struct Detail {
     pub time: Millis,
     /// JSON text.
     pub json: Vec<u8>,
+    /// What the agent calls this version.
+    pub tag: Option<Box<str>>,
 }
 
 impl EventQuery {
