@@ -7,5 +7,6 @@ pub mod config;
 pub mod hub;
 pub mod identity;
 pub mod model;
+pub mod server;
 pub mod store;
 pub mod ws;

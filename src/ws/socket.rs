@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io as std_io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
 use super::wire::{Close, Decoder, Event, Message, frame_header};
@@ -29,12 +29,12 @@ thread_local! {
 /// One frame on its way out: header and owned bytes, then bytes shared with other sockets.
 struct Outgoing {
     head: Vec<u8>,
-    shared: Option<Rc<[u8]>>,
+    shared: Option<Bytes>,
 }
 
 impl Outgoing {
     fn len(&self) -> usize {
-        self.head.len() + self.shared.as_ref().map_or(0, |s| s.len())
+        self.head.len() + self.shared.as_ref().map_or(0, Bytes::len)
     }
 
     /// The contiguous bytes from `offset` on.
@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Queues one binary frame made of `data` and bytes shared with other sockets.
-    pub fn send_binary_shared(&mut self, data: &[u8], shared: Rc<[u8]>) {
+    pub fn send_binary_shared(&mut self, data: &[u8], shared: Bytes) {
         self.queue(2, data, Some(shared));
     }
 
@@ -124,8 +124,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.queue(9, &[], None);
     }
 
-    fn queue(&mut self, opcode: u8, data: &[u8], shared: Option<Rc<[u8]>>) {
-        let length = data.len() + shared.as_ref().map_or(0, |s| s.len());
+    fn queue(&mut self, opcode: u8, data: &[u8], shared: Option<Bytes>) {
+        let length = data.len() + shared.as_ref().map_or(0, Bytes::len);
         let header = frame_header(opcode, length);
         let mut head = Vec::with_capacity(header.len() + data.len());
         head.extend_from_slice(&header);
@@ -254,6 +254,7 @@ pub mod io {
 mod tests {
     use super::*;
     use futures_lite::future::block_on;
+    use std::rc::Rc;
 
     /// Reads a script, accepts `room` bytes of output per write.
     struct Script {
@@ -315,7 +316,7 @@ mod tests {
     #[test]
     fn owned_and_shared_bytes_leave_as_one_frame() {
         let (mut socket, output) = script(&[], 3);
-        socket.send_binary_shared(&[9, 9], Rc::from([7u8; 5].as_slice()));
+        socket.send_binary_shared(&[9, 9], Bytes::from_static(&[7; 5]));
         assert_eq!(socket.queued(), 9);
         block_on(socket.close(Some(1001))).unwrap();
         assert_eq!(*output.borrow(), [0x82, 7, 9, 9, 7, 7, 7, 7, 7, 0x88, 2, 3, 233]);

@@ -1,0 +1,93 @@
+//! Everything a request may need.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use async_executor::LocalExecutor;
+
+use crate::agent;
+use crate::hub::Hub;
+use crate::model::DomainId;
+
+use super::domain;
+use super::http::ServerConfig;
+use super::slots::Slots;
+
+/// TLS handshakes at a time. Each costs about 20 KB.
+const HANDSHAKES: usize = 256;
+/// Plain HTTP connections at a time.
+const REQUESTS: usize = 512;
+
+/// The wiring of one running server.
+pub struct App {
+    /// Runs every connection.
+    pub executor: Rc<LocalExecutor<'static>>,
+    /// Shared state.
+    pub hub: Rc<Hub>,
+    /// The agent room.
+    pub agents: Rc<agent::room::Room>,
+    /// TLS of the HTTPS port.
+    pub server_config: ServerConfig,
+    /// Places for TLS handshakes.
+    pub handshakes: Rc<Slots>,
+    /// Places for HTTP connections.
+    pub requests: Rc<Slots>,
+    /// The HTTPS port bound.
+    pub port: Cell<u16>,
+}
+
+impl App {
+    /// Puts the parts together; `port` is the HTTPS port bound.
+    pub fn new(
+        executor: Rc<LocalExecutor<'static>>,
+        hub: Rc<Hub>,
+        agents: Rc<agent::room::Room>,
+        server_config: ServerConfig,
+        port: u16,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            handshakes: Slots::new(executor.clone(), HANDSHAKES),
+            requests: Slots::new(executor.clone(), REQUESTS),
+            executor,
+            hub,
+            agents,
+            server_config,
+            port: Cell::new(port),
+        })
+    }
+
+    /// The name people reach the server by: `cert`, or whatever name they used.
+    pub fn public_name(&self, host: Option<&str>) -> String {
+        match (&self.hub.config().settings.cert, host.map(domain::host_name)) {
+            (Some(name), _) => name.clone(),
+            (None, Some(name)) if is_host(name) => name.to_owned(),
+            (None, _) => "localhost".to_owned(),
+        }
+    }
+
+    /// Where agents of `domain` connect: `wss://host:port/[domain/]agent.ashx`.
+    pub fn agent_url(&self, domain: &DomainId, host: Option<&str>) -> String {
+        let config = self.hub.config();
+        let settings = &config.settings;
+        let port = settings.agent_alias_port.or(settings.agent_port).unwrap_or(self.public_port());
+        let by_name = config.domain(domain).dns.as_deref();
+        let name = by_name.map_or_else(|| self.public_name(host), str::to_owned);
+        let name = if name.contains(':') { format!("[{name}]") } else { name };
+        let path = match (domain.is_default(), by_name) {
+            (true, _) | (_, Some(_)) => String::new(),
+            (false, None) => format!("{domain}/"),
+        };
+        format!("wss://{name}:{port}/{path}agent.ashx")
+    }
+
+    /// The HTTPS port people see: `aliasPort`, or the one bound.
+    pub fn public_port(&self) -> u16 {
+        self.hub.config().settings.alias_port.unwrap_or(self.port.get())
+    }
+}
+
+/// True for what can stand in a URL as a host: a name, an IPv4 or (without brackets) IPv6 address.
+fn is_host(name: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    !name.is_empty() && name.len() <= 253 && name.chars().all(known)
+}

@@ -1,0 +1,275 @@
+//! What agents and people download: executables, settings, install scripts.
+//!
+//! Files are streamed in pieces, embedded settings are patched in on the way: no download is ever
+//! whole in memory. Ids in query strings are taken raw and escaped alike, because the install
+//! script does not escape `@` and `$`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use blocking::Unblock;
+use bytes::Bytes;
+use futures_lite::io::AsyncRead;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Frame, SizeHint};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode, Uri};
+
+use crate::agent::msh::{Address, InstallFlags, Msh};
+use crate::agent::package::binary::{Embedded, Layout};
+use crate::agent::package::{Binary, MeshCmd, ScriptOptions};
+use crate::model::{DomainId, Group, GroupId, Key48};
+
+use super::app::App;
+use super::http::{Body, harden, text};
+use super::routes::query;
+
+/// Bytes read from disk at a time, and kept per download.
+const CHUNK: usize = 32 * 1024;
+
+/// `/meshagents`: executables, install scripts, MeshCmd.
+pub async fn meshagents(
+    app: &App,
+    domain: &DomainId,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let Some(package) = app.agents.package() else {
+        return text(
+            StatusCode::NOT_FOUND,
+            "no agent package is installed: run `meshboard agents install`\n",
+        );
+    };
+    let number = |name| query(uri, name).and_then(|n| n.parse::<u32>().ok());
+    if let Some(script) = number("script") {
+        let options = ScriptOptions { trusted_certificate: false, no_proxy: false };
+        return match package.script(script, options) {
+            Ok(Some(script)) => attachment(script.text.into(), script.download_name, "text/plain"),
+            Ok(None) => not_found(),
+            Err(error) => broken("install script", &error),
+        };
+    }
+    if let Some(id) = number("meshcmd") {
+        return match package.meshcmd(id) {
+            Some(MeshCmd::Ready(binary)) => file(binary, headers).await,
+            Some(MeshCmd::Bundle { agent, trailer, trailer_len }) => {
+                bundle(&agent, trailer, trailer_len).await
+            }
+            None => not_found(),
+        };
+    }
+    let Some(binary) = number("id").and_then(|id| package.binary(id)) else { return not_found() };
+    if query(uri, "zip").is_some() {
+        return zipped(binary, headers).await;
+    }
+    match query(uri, "meshid").filter(|_| binary.kind.is_windows()) {
+        None => file(binary, headers).await,
+        Some(group) => {
+            let Some(group) = find_group(app, domain, &group) else { return unauthorized() };
+            let flags = query(uri, "installflags").unwrap_or_default();
+            let tag = query(uri, "tag");
+            let Some(msh) = settings(app, &group, headers, &flags, tag.as_deref()) else {
+                return unavailable();
+            };
+            embedded(binary, &group.name, msh).await
+        }
+    }
+}
+
+/// `/meshsettings?id=`: the `.msh` file of a group.
+pub fn meshsettings(
+    app: &App,
+    domain: &DomainId,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let group = query(uri, "id").and_then(|id| find_group(app, domain, &id));
+    let Some(group) = group else { return unauthorized() };
+    let flags = query(uri, "installflags").unwrap_or_default();
+    match settings(app, &group, headers, &flags, query(uri, "tag").as_deref()) {
+        Some(msh) => attachment(msh.into(), "meshagent.msh", "application/octet-stream"),
+        None => unavailable(),
+    }
+}
+
+fn find_group(app: &App, domain: &DomainId, id: &str) -> Option<std::rc::Rc<Group>> {
+    let id = GroupId::new(domain.clone(), Key48::parse(id).ok()?);
+    app.hub.store.group(&id).filter(|g| g.deleted.is_none())
+}
+
+/// The `.msh` text for agents of `group`; `None` while the server has no identity yet.
+fn settings(
+    app: &App,
+    group: &Group,
+    headers: &HeaderMap,
+    flags: &str,
+    tag: Option<&str>,
+) -> Option<String> {
+    let server = app.agents.server()?;
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+    let url = app.agent_url(&group.id.domain, host);
+    let msh = Msh {
+        group_name: &group.name,
+        group_type: group.kind.mtype(),
+        group: group.id.key,
+        server: server.id(),
+        address: Address::Url(&url),
+        tag,
+        install: InstallFlags::from_query(flags),
+        ignore_proxy_file: false,
+        extra: &[],
+        translation: None,
+    };
+    Some(msh.text())
+}
+
+async fn file(binary: Binary, headers: &HeaderMap) -> Response<Body> {
+    let name = binary.kind.download_name.to_owned();
+    plain_file(binary.path, name, binary.sha384, headers).await
+}
+
+async fn zipped(binary: Binary, headers: &HeaderMap) -> Response<Body> {
+    match binary.zip {
+        Some(zip) if matches!(binary.kind.id, 3 | 4) => {
+            let name = format!("{}.zip", binary.kind.download_name);
+            plain_file(zip.path, name, zip.sha384, headers).await
+        }
+        _ => not_found(),
+    }
+}
+
+/// A file as it is, with its hash as ETag.
+async fn plain_file(
+    path: std::path::PathBuf,
+    name: String,
+    hash: Key48,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let etag = format!("\"{}\"", hash.text());
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
+    if known {
+        return text(StatusCode::NOT_MODIFIED, "");
+    }
+    let opened = blocking::unblock(move || {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        io::Result::Ok((file, len))
+    });
+    match opened.await {
+        Ok((file, len)) => {
+            let mut response = stream(file, len, &name);
+            if let Ok(etag) = HeaderValue::try_from(etag) {
+                response.headers_mut().insert(header::ETAG, etag);
+            }
+            response
+        }
+        Err(error) => broken(&name, &error),
+    }
+}
+
+/// A Windows executable with the group's settings inside.
+async fn embedded(binary: Binary, group: &str, msh: String) -> Response<Body> {
+    let name = binary.kind.download_name_for(group);
+    let prepared = blocking::unblock(move || {
+        let mut file = File::open(&binary.path)?;
+        let layout = Layout::read(&mut file)?;
+        let embedded = Embedded::settings(&layout, msh.as_bytes()).map_err(io::Error::other)?;
+        io::Seek::rewind(&mut file)?;
+        let len = embedded.total_len();
+        io::Result::Ok((embedded.reader(file), len))
+    });
+    match prepared.await {
+        Ok((reader, len)) => stream(reader, len, &name),
+        Err(error) => broken(&name, &error),
+    }
+}
+
+/// MeshCmd made of an agent and a script behind it.
+async fn bundle(agent: &Binary, trailer: std::path::PathBuf, trailer_len: u64) -> Response<Body> {
+    let (path, len) = (agent.path.clone(), agent.size + trailer_len);
+    let opened =
+        blocking::unblock(move || io::Result::Ok(File::open(path)?.chain(File::open(trailer)?)));
+    match opened.await {
+        Ok(reader) => stream(reader, len, "meshcmd"),
+        Err(error) => broken("meshcmd", &error),
+    }
+}
+
+/// A download of `len` bytes, read in the pool, [`CHUNK`] by [`CHUNK`].
+fn stream(reader: impl Read + Send + 'static, len: u64, name: &str) -> Response<Body> {
+    let body = Stream { reader: Unblock::with_capacity(CHUNK, reader), remaining: len };
+    let mut response = Response::new(body.boxed_unsync());
+    describe(&mut response, name, "application/octet-stream");
+    response
+}
+
+fn attachment(content: Bytes, name: &str, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(Full::new(content).map_err(|e| match e {}).boxed_unsync());
+    describe(&mut response, name, kind);
+    response
+}
+
+fn describe(response: &mut Response<Body>, name: &str, kind: &'static str) {
+    harden(response);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Names are ASCII apart from a group's name in them.
+    let name: String = name.chars().filter(|c| !c.is_control() && *c != '"').collect();
+    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+}
+
+fn not_found() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "not found")
+}
+
+fn unauthorized() -> Response<Body> {
+    text(StatusCode::UNAUTHORIZED, "unknown device group")
+}
+
+fn unavailable() -> Response<Body> {
+    text(StatusCode::SERVICE_UNAVAILABLE, "starting, come back soon")
+}
+
+fn broken(what: &str, error: &io::Error) -> Response<Body> {
+    log::error!("download of {what}: {error}");
+    text(StatusCode::INTERNAL_SERVER_ERROR, "cannot be read")
+}
+
+/// A body of known length from a blocking reader.
+struct Stream<R> {
+    reader: Unblock<R>,
+    remaining: u64,
+}
+
+impl<R: Read + Send + 'static> hyper::body::Body for Stream<R> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.remaining == 0 {
+            return Poll::Ready(None);
+        }
+        let mut chunk = vec![0; CHUNK];
+        let read = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut chunk))?;
+        if read == 0 {
+            // The file shrank while it was sent: the length promised cannot be kept.
+            return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+        }
+        let read = read.min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        chunk.truncate(read);
+        self.remaining -= read as u64;
+        Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}

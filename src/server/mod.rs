@@ -1,0 +1,18 @@
+//! The wiring: listeners, routes, and the life of the process.
+
+pub mod app;
+pub mod domain;
+pub mod downloads;
+pub mod http;
+pub mod routes;
+pub mod run;
+pub mod slots;
+
+/// What a server is started with.
+#[derive(Debug)]
+pub struct ServeOptions {
+    /// The data folder.
+    pub data: std::path::PathBuf,
+    /// The configuration.
+    pub config: crate::config::Config,
+}

@@ -1,0 +1,69 @@
+//! Which request goes where.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::header;
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::agent;
+use crate::hub::Refused;
+
+use super::app::App;
+use super::domain;
+use super::downloads;
+use super::http::{Body, Port, text, upgrade};
+
+/// Answers one request.
+pub async fn route(
+    app: Rc<App>,
+    request: Request<Incoming>,
+    remote: SocketAddr,
+    port: Port,
+) -> Response<Body> {
+    let config = app.hub.config();
+    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
+    let uri = request.uri().clone();
+    let (domain, path) = domain::resolve(&config, host, uri.path());
+    match (path, port) {
+        ("agent.ashx", _) => {
+            let Some(_server) = app.agents.server() else {
+                // The RSA key is still being made: an HTTP error gives the agent proper back-off.
+                return unavailable();
+            };
+            let keys = &config.domain(&domain).agent_keys;
+            let accepted =
+                keys.is_empty() || query(&uri, "key").is_some_and(|key| keys.contains(&key));
+            if !accepted {
+                app.hub.metrics.refuse(Refused::AgentKey);
+                log::warn!("agent at {remote} is held: its agent key is missing or wrong");
+            }
+            let agents = app.agents.clone();
+            upgrade(&app, request, agent::wire::PREAUTH_LIMIT, move |socket| {
+                agent::session::run(agents, socket, domain, remote, accepted)
+            })
+        }
+        ("meshagents", _) => downloads::meshagents(&app, &domain, &uri, request.headers()).await,
+        ("meshsettings", _) => downloads::meshsettings(&app, &domain, &uri, request.headers()),
+        ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
+        ("", Port::Main) if request.method() == Method::GET => text(
+            StatusCode::OK,
+            "meshboard is running.\nManage it with meshctrl or `meshboard --help`.\n",
+        ),
+        _ => text(StatusCode::NOT_FOUND, "not found"),
+    }
+}
+
+/// 503: come back later.
+fn unavailable() -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "starting, come back soon");
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+    response
+}
+
+/// The first value of a query parameter.
+pub fn query(uri: &hyper::Uri, name: &str) -> Option<String> {
+    let pairs = form_urlencoded::parse(uri.query()?.as_bytes());
+    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}

@@ -1,0 +1,242 @@
+//! The life of the process: from an open folder to listening ports to a clean stop.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+
+use async_executor::LocalExecutor;
+use async_io::Timer;
+use async_net::TcpListener;
+use async_signal::{Signal, Signals};
+use futures_lite::StreamExt as _;
+
+use crate::agent::package::Package;
+use crate::agent::room::Room;
+use crate::config::{Config, Settings};
+use crate::hub::Hub;
+use crate::identity::tls::WebTls;
+use crate::identity::{self, Names, Role};
+use crate::model::Millis;
+use crate::store::Store;
+
+use super::ServeOptions;
+use super::app::App;
+use super::http::{self, Port};
+
+/// First port tried without the right to bind 443.
+const UNPRIVILEGED: u16 = 8443;
+/// How many ports from there are tried.
+const UNPRIVILEGED_TRIES: u16 = 100;
+/// How often the web certificate files are looked at.
+const CERTIFICATE_WATCH: Duration = Duration::from_secs(10);
+/// Time for a clean stop.
+const STOP: Duration = Duration::from_secs(2);
+
+/// Why the server does not run.
+pub type Failure = Box<dyn std::error::Error>;
+
+/// Runs the server until SIGTERM or SIGINT.
+pub fn serve(options: ServeOptions) -> Result<(), Failure> {
+    let executor = Rc::new(LocalExecutor::new());
+    async_io::block_on(executor.run(run(executor.clone(), options)))
+}
+
+async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Result<(), Failure> {
+    let ServeOptions { data, config } = options;
+    let store = Store::in_memory();
+    let hub = Hub::new(store.clone(), config, Millis(0));
+    let config = hub.config();
+    let names = names(&config);
+
+    // The web certificate takes milliseconds, so the port answers at once; agents are asked to come
+    // back until the RSA keys are there.
+    let web = identity::load_or_make_web(&data, &names)?;
+    let tls = WebTls::new(web);
+    let agents = Room::new(hub.clone(), tls.clone());
+    let (listener, port) = bind_https(&config.settings).await?;
+    let app = App::new(executor.clone(), hub.clone(), agents, tls.server_config()?, port);
+
+    let spawn = |task: Task| executor.spawn(task).detach();
+    spawn(Box::pin(http::serve_tls(app.clone(), listener, Port::Main)));
+    if let Some(port) = config.settings.agent_port {
+        let listener = bind(&config.settings, port).await?;
+        spawn(Box::pin(http::serve_tls(app.clone(), listener, Port::Agents)));
+    }
+    if let Some(port) = config.settings.redir_port {
+        match bind(&config.settings, port).await {
+            Ok(listener) => spawn(Box::pin(http::serve_redirect(app.clone(), listener))),
+            Err(error) => log::warn!("no redirection from HTTP: {error}"),
+        }
+    }
+    spawn(Box::pin(heartbeat(hub.clone())));
+    spawn(Box::pin(watch_certificate(data.clone(), names.clone(), tls.clone())));
+    log::info!("serving https://{}:{}/", app.public_name(None), app.public_port());
+
+    let failed: Rc<RefCell<Option<Failure>>> = Rc::default();
+    let (stop, stopped) = async_channel::bounded::<()>(1);
+    spawn(Box::pin(prepare_agents(app.clone(), data.clone(), names, failed.clone(), stop)));
+    let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
+    wait_for_stop(signals, stopped, &app, &data).await;
+    if let Some(failure) = failed.borrow_mut().take() {
+        return Err(failure);
+    }
+    log::info!("stopping");
+    Ok(())
+}
+
+type Task = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+/// Makes or loads what agents need: the RSA identity and the package.
+async fn prepare_agents(
+    app: Rc<App>,
+    data: PathBuf,
+    names: Names,
+    failed: Rc<RefCell<Option<Failure>>>,
+    stop: async_channel::Sender<()>,
+) {
+    load_package(&app, &data).await;
+    let devices = app.hub.store.device_count();
+    let loading = data.clone();
+    let rsa = blocking::unblock(move || identity::load_or_make_rsa(&loading, &names, devices));
+    match rsa.await {
+        Ok(rsa) => {
+            log::info!("agents may connect (ServerID {})", rsa.agent_server.id().hex());
+            app.agents.set_server(rsa.agent_server);
+        }
+        Err(error) => {
+            *failed.borrow_mut() = Some(error.into());
+            let _ = stop.send(()).await;
+        }
+    }
+}
+
+/// Opens the installed agent package; without one agents keep the core they have.
+pub async fn load_package(app: &App, data: &Path) {
+    let minified = app.hub.config().settings.minify_core;
+    let folder = data.join("agents");
+    match blocking::unblock(move || Package::open(&folder, minified)).await {
+        Ok(Some(package)) => {
+            log::info!("agent package {}", package.version().unwrap_or("without version"));
+            app.agents.set_package(Some(package));
+        }
+        Ok(None) => log::info!(
+            "no agent package: agents keep their core; see `meshboard agents install --help`"
+        ),
+        Err(error) => log::error!("agent package: {error}"),
+    }
+}
+
+/// Waits for a signal to stop; SIGHUP reloads.
+async fn wait_for_stop(
+    mut signals: Signals,
+    stopped: async_channel::Receiver<()>,
+    app: &Rc<App>,
+    data: &Path,
+) {
+    let signals = async {
+        while let Some(signal) = signals.next().await {
+            match signal {
+                Ok(Signal::Hup) => reload(app, data).await,
+                Ok(_) => return,
+                Err(error) => log::error!("signals: {error}"),
+            }
+        }
+    };
+    let failed = async {
+        // A closed channel means that everything is ready: nothing more will fail here.
+        if stopped.recv().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    futures_lite::future::or(signals, failed).await;
+}
+
+async fn reload(app: &Rc<App>, data: &Path) {
+    log::info!("reloading");
+    load_package(app, data).await;
+}
+
+/// Shows other threads that the loop turns, and how much there is.
+async fn heartbeat(hub: Rc<Hub>) {
+    loop {
+        hub.metrics.beat();
+        hub.metrics.devices.store(hub.store.device_count() as u64, Relaxed);
+        Timer::after(Duration::from_secs(1)).await;
+    }
+}
+
+/// Puts a renewed web certificate in force. A pair that does not fit (only one file replaced yet)
+/// is looked at again later.
+async fn watch_certificate(data: PathBuf, names: Names, tls: Arc<WebTls>) {
+    let mut seen = stamp(&data);
+    loop {
+        Timer::after(CERTIFICATE_WATCH).await;
+        let now = stamp(&data);
+        // Without both files there is nothing to take over, and nothing is made while running.
+        if now == seen || now.iter().any(Option::is_none) {
+            continue;
+        }
+        match identity::load_or_make_web(&data, &names) {
+            Ok(web) if web.hash == tls.hash() => seen = now,
+            Ok(web) => {
+                log::info!("web certificate replaced, SHA-384 {}", web.hash.hex());
+                tls.replace(web);
+                seen = now;
+            }
+            Err(error) => log::warn!("web certificate not replaced: {error}"),
+        }
+    }
+}
+
+fn stamp(data: &Path) -> [Option<SystemTime>; 2] {
+    [Role::Web.cert_path(data), Role::Web.key_path(data)]
+        .map(|path| path.metadata().and_then(|m| m.modified()).ok())
+}
+
+/// Names for certificates: what is configured, and what this machine is called.
+fn names(config: &Config) -> Names {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let server = config.settings.cert.clone().unwrap_or_else(|| host.clone());
+    let local = format!("{host}.local");
+    let others = [host, local, "localhost".into(), "127.0.0.1".into(), "::1".into()];
+    Names { server, others: others.into() }
+}
+
+/// Binds the HTTPS port; without the right to bind 443, the next free one from 8443.
+async fn bind_https(settings: &Settings) -> Result<(TcpListener, u16), Failure> {
+    if let Some(port) = settings.port {
+        return Ok((bind(settings, port).await?, port));
+    }
+    match bind(settings, 443).await {
+        Ok(listener) => return Ok((listener, 443)),
+        Err(error) => log::warn!("{error}; looking for a free port from {UNPRIVILEGED}"),
+    }
+    for port in UNPRIVILEGED..UNPRIVILEGED + UNPRIVILEGED_TRIES {
+        if let Ok(listener) = bind(settings, port).await {
+            return Ok((listener, port));
+        }
+    }
+    Err("no free port for HTTPS".into())
+}
+
+async fn bind(settings: &Settings, port: u16) -> Result<TcpListener, Failure> {
+    let address = settings.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let bound = match TcpListener::bind(SocketAddr::new(address, port)).await {
+        // A kernel without IPv6.
+        Err(e) if settings.bind.is_none() && e.kind() == io::ErrorKind::Unsupported => {
+            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        other => other,
+    };
+    bound.map_err(|error| format!("cannot listen on port {port}: {error}").into())
+}
+
+/// How long [`serve`] may take to stop.
+pub const fn stop_limit() -> Duration {
+    STOP
+}

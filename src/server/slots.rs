@@ -1,0 +1,115 @@
+//! Bounded places for connections that have not proven anything yet.
+//!
+//! A thousand half-open sockets must not disturb agents: when all places are taken, the newcomer
+//! gets the place of the oldest connection of the address that holds most of them. Whoever floods
+//! throws out himself first.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use async_executor::{LocalExecutor, Task};
+
+/// A bounded set of running connections.
+pub struct Slots {
+    executor: Rc<LocalExecutor<'static>>,
+    limit: usize,
+    next: Cell<u64>,
+    running: RefCell<BTreeMap<u64, (IpAddr, Task<()>)>>,
+}
+
+impl Slots {
+    /// At most `limit` connections at a time.
+    pub fn new(executor: Rc<LocalExecutor<'static>>, limit: usize) -> Rc<Self> {
+        Rc::new(Self { executor, limit, next: Cell::new(0), running: RefCell::default() })
+    }
+
+    /// Number of connections running.
+    pub fn len(&self) -> usize {
+        self.running.borrow().len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Runs `connection` of `address`. Returns the address whose connection had to go for it, if
+    /// all places were taken.
+    pub fn spawn(
+        self: &Rc<Self>,
+        address: IpAddr,
+        connection: impl Future<Output = ()> + 'static,
+    ) -> Option<IpAddr> {
+        let id = self.next.get();
+        self.next.set(id + 1);
+        let evicted = (self.len() >= self.limit).then(|| self.evict()).flatten();
+        let slots = self.clone();
+        let task = self.executor.spawn(async move {
+            connection.await;
+            let ended = slots.running.borrow_mut().remove(&id);
+            if let Some((_, task)) = ended {
+                task.detach();
+            }
+        });
+        self.running.borrow_mut().insert(id, (address, task));
+        evicted
+    }
+
+    fn evict(&self) -> Option<IpAddr> {
+        let (address, task) = {
+            let mut running = self.running.borrow_mut();
+            let mut counts = BTreeMap::new();
+            for (address, _) in running.values() {
+                *counts.entry(*address).or_insert(0usize) += 1;
+            }
+            let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+            // Ids ascend, so the first of an address is its oldest.
+            let oldest = running.iter().find(|(_, (a, _))| *a == most).map(|(id, _)| *id)?;
+            running.remove(&oldest)?
+        };
+        drop(task);
+        Some(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    #[test]
+    fn the_address_that_floods_loses_its_oldest_connection() {
+        let executor = Rc::new(LocalExecutor::new());
+        let slots = Slots::new(executor.clone(), 4);
+        let [flood, friend]: [IpAddr; 2] = [[203, 0, 113, 1].into(), [203, 0, 113, 2].into()];
+        let dropped = Rc::new(());
+        for address in [friend, flood, flood, flood] {
+            let held = dropped.clone();
+            let evicted = slots.spawn(address, async move {
+                let _held = held;
+                pending().await
+            });
+            assert_eq!(evicted, None);
+        }
+        for _ in 0..20 {
+            assert_eq!(slots.spawn(flood, pending()), Some(flood));
+        }
+        assert_eq!(slots.len(), 4);
+        while executor.try_tick() {}
+        assert_eq!(Rc::strong_count(&dropped), 2, "only the friend's connection is left");
+    }
+
+    #[test]
+    fn a_connection_that_ends_frees_its_place() {
+        let executor = Rc::new(LocalExecutor::new());
+        let slots = Slots::new(executor.clone(), 1);
+        for _ in 0..3 {
+            assert_eq!(slots.spawn([127, 0, 0, 1].into(), async {}), None);
+            while executor.try_tick() {}
+            assert!(slots.is_empty());
+        }
+    }
+}
