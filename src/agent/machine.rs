@@ -284,3 +284,157 @@ impl Drop for Agent {
         self.leave();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    use crate::config::Config;
+    use crate::hub::{CoreMode, Hub};
+    use crate::identity::{Names, load_or_make_web, tls::WebTls};
+    use crate::model::{Group, GroupId, GroupKind, Key48, Millis};
+    use crate::store::Store;
+
+    /// A captured conversation, and a room that accepts the TLS certificate of the capture.
+    struct Scene {
+        v: Value,
+        room: Rc<Room>,
+    }
+
+    fn hex(value: &Value) -> Vec<u8> {
+        data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+    }
+
+    fn scene(known_group: bool) -> Scene {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/vectors/agent-auth-full-vs-meshcentral.json"
+        );
+        let v: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let mut config = Config::default();
+        let web = Key48::from_prefix(&hex(&v["webTlsCertSha384"])).unwrap();
+        let domain = config.domains.get_mut(&DomainId::default()).unwrap();
+        domain.accepted_tls_hashes.push(web);
+        let hub = Hub::new(Store::in_memory(), config, Millis(0));
+        if known_group {
+            let key = Key48::parse(v["authInfoParsed"]["meshIdText"].as_str().unwrap()).unwrap();
+            let id = GroupId::new(DomainId::default(), key);
+            hub.store.put(Group::new(id, "lab", GroupKind::Agent, Millis(0))).later();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let names = Names { server: "test".into(), others: vec![] };
+        let tls = WebTls::new(load_or_make_web(dir.path(), &names).unwrap());
+        Scene { v, room: Room::new(hub, tls) }
+    }
+
+    impl Scene {
+        fn connect(&self) -> Agent {
+            let id = Key48::from_prefix(&hex(&self.v["serverId_sha384_of_pkcs1_pubkey"])).unwrap();
+            let handshake = Handshake::new(id, hex(&self.v["serverNonce"]).try_into().unwrap());
+            let remote = ([198, 51, 100, 7], 4711).into();
+            Agent::new(self.room.clone(), DomainId::default(), remote, handshake)
+        }
+
+        /// Plays all captured agent messages but the answer to a question we do not ask.
+        fn play(&self, agent: &mut Agent) -> Vec<String> {
+            for message in self.v["messages"].as_array().unwrap() {
+                let binary = message.get("hex").filter(|_| message["from"] == "agent");
+                if let Some(bytes) = binary.filter(|_| message["cmd"] != 11) {
+                    agent.receive(&hex(bytes));
+                }
+            }
+            effects(agent)
+        }
+    }
+
+    /// What an agent's machine wants done, in words.
+    fn effects(agent: &mut Agent) -> Vec<String> {
+        let mut words = Vec::new();
+        while let Some(effect) = agent.next_effect() {
+            words.push(match effect {
+                Effect::Send(bytes) if bytes.starts_with(b"{") => {
+                    let json: Value = serde_json::from_slice(&bytes).unwrap();
+                    format!("json {}", json["action"].as_str().unwrap())
+                }
+                Effect::Send(bytes) => format!("send {}", bytes[1]),
+                Effect::Sign(_) => "sign".into(),
+                Effect::Admitted(_) => "admitted".into(),
+                Effect::Upload(name, _) => format!("upload {}", name.as_str()),
+                Effect::UploadDone => continue,
+                Effect::StartUpdate(..) => "update".into(),
+                Effect::NextBlock => "block".into(),
+                Effect::Close => "close".into(),
+            });
+        }
+        words
+    }
+
+    #[test]
+    fn a_captured_agent_comes_in_and_runs_the_core_it_has() {
+        let scene = scene(true);
+        let mut agent = scene.connect();
+        let words = scene.play(&mut agent);
+        assert_eq!(
+            words,
+            ["send 1", "sign", "admitted", "send 4", "send 16", "json sysinfo", "json serverInfo"]
+        );
+        assert_eq!(scene.room.hub.agent_count(), 1);
+        drop(agent);
+        assert_eq!(scene.room.hub.agent_count(), 0);
+    }
+
+    #[test]
+    fn an_agent_of_an_unknown_group_is_held_without_a_word() {
+        let scene = scene(false);
+        let mut agent = scene.connect();
+        assert_eq!(scene.play(&mut agent), ["send 1", "sign"]);
+        assert_eq!(scene.room.hub.metrics.refused(Refused::AgentAdmission), 1);
+        agent.receive(br#"{"action":"ping"}"#);
+        agent.signed(b"certificate", b"signature");
+        assert_eq!(effects(&mut agent), [""; 0]);
+        assert_eq!(scene.room.hub.agent_count(), 0);
+    }
+
+    #[test]
+    fn a_clone_silences_the_older_connection() {
+        let scene = scene(true);
+        let (mut older, mut newer) = (scene.connect(), scene.connect());
+        scene.play(&mut older);
+        scene.play(&mut newer);
+        // The session finds the mailbox closed.
+        older.command(None);
+        older.receive(br#"{"action":"ping"}"#);
+        assert_eq!(effects(&mut older), [""; 0]);
+        newer.receive(br#"{"action":"ping"}"#);
+        assert_eq!(effects(&mut newer), ["json pong"]);
+        drop(older);
+        assert_eq!(scene.room.hub.agent_count(), 1, "the newer one is still there");
+    }
+
+    #[test]
+    fn other_rooms_reach_the_agent_through_its_mailbox() {
+        let scene = scene(true);
+        let mut agent = scene.connect();
+        scene.play(&mut agent);
+        agent.command(Some(AgentCommand::Json(r#"{"action":"toast"}"#.into())));
+        agent.command(Some(AgentCommand::Core(CoreMode::Clear)));
+        agent.command(Some(AgentCommand::Disconnect));
+        assert_eq!(effects(&mut agent), ["json toast", "send 10", "close"]);
+    }
+
+    #[test]
+    fn garbage_is_ignored_at_every_stage() {
+        let scene = scene(true);
+        for authenticated in [false, true] {
+            let mut agent = scene.connect();
+            if authenticated {
+                scene.play(&mut agent);
+            }
+            for garbage in [&b""[..], b"\0", b"{", b"{}", b"\xff\xff\xff", b"{\"action\":5}"] {
+                agent.receive(garbage);
+            }
+            assert_eq!(effects(&mut agent), [""; 0]);
+        }
+    }
+}
