@@ -99,7 +99,7 @@ impl CoreSync {
             self.stage = Stage::Binary;
             return vec![Step::Send(&wire::ASK_AGENT_HASH)];
         }
-        self.check_core(supplies)
+        self.check_core()
     }
 
     /// The agent told the hash of its binary.
@@ -107,7 +107,7 @@ impl CoreSync {
         let (Stage::Binary, Some(kind)) = (self.stage, self.kind) else { return Vec::new() };
         // All zero: updates are switched off at the agent.
         if hash == Key48::ZERO || supplies.is_current(kind, hash) != Some(false) {
-            return self.check_core(supplies);
+            return self.check_core();
         }
         if kind.id == 3 || (kind.id == 4 && self.old_build) {
             self.stage = Stage::UpdatingThroughCore;
@@ -188,14 +188,10 @@ impl CoreSync {
         Some((name, supplies.core(name)?))
     }
 
-    fn check_core(&mut self, supplies: &dyn Supplies) -> Vec<Step> {
+    fn check_core(&mut self) -> Vec<Step> {
         if self.caps & caps::CORE == 0 {
             self.stage = Stage::Settled;
             return vec![Step::Stable];
-        }
-        if self.wanted(supplies).is_none() {
-            // Nothing to compare with: it may run what it has.
-            return self.settled().to_vec();
         }
         self.stage = Stage::Core;
         vec![Step::Send(&wire::ASK_CORE_HASH)]
@@ -280,7 +276,10 @@ mod tests {
 
     #[test]
     fn without_a_package_an_agent_runs_what_it_has() {
-        assert_eq!(linux().start(&NOTHING), OK);
+        let mut sync = linux();
+        assert_eq!(sync.start(&NOTHING), [Step::Send(&wire::ASK_CORE_HASH)]);
+        assert_eq!(sync.core_report(CoreReport::None, &NOTHING), [Step::CoreGone]);
+        assert_eq!(sync.core_report(CoreReport::Hash(CORE), &NOTHING), OK);
     }
 
     #[test]
