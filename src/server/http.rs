@@ -42,8 +42,9 @@ const HEADER_FIELDS: usize = 64;
 
 /// What goes back.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
-/// A socket as it comes out of an upgrade.
-pub type Upgraded = TlsStream<TcpStream>;
+/// A socket as it comes out of an upgrade. Boxed, because futures move it around and would keep
+/// room for its kilobyte and more at every stage.
+pub type Upgraded = Box<TlsStream<TcpStream>>;
 
 /// Which requests a port serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ pub async fn serve_tls(app: Rc<App>, listener: TcpListener, port: Port) {
                 Ok(tls) => {
                     let slots = app.requests.clone();
                     let ip = remote.ip();
-                    slots.spawn(ip, serve_http(app, tls, remote, port));
+                    slots.spawn(ip, serve_http(app, Box::new(tls), remote, port));
                 }
                 Err(error) => {
                     app.hub.metrics.refuse(Refused::Tls);
@@ -214,17 +215,12 @@ where
         return text(StatusCode::NOT_FOUND, "not found");
     };
     let upgraded = hyper::upgrade::on(&mut request);
+    let executor = app.executor.clone();
     app.executor
         .spawn(async move {
-            let upgraded = match upgraded.await {
-                Ok(upgraded) => upgraded,
-                Err(error) => return log::debug!("upgrade: {error}"),
-            };
-            let Ok(parts) = upgraded.downcast::<FuturesIo<Upgraded>>() else {
-                return log::error!("an upgraded connection is not the one that was served");
-            };
-            let socket = Socket::new(parts.io.into_inner(), &parts.read_buf, limit);
-            serve(socket).await;
+            let Some(socket) = upgraded_socket(upgraded, limit).await else { return };
+            // A task of its own: nothing of the upgrade stays in its memory.
+            executor.spawn(serve(socket)).detach();
         })
         .detach();
     let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
@@ -234,6 +230,25 @@ where
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     response
+}
+
+/// The socket behind an upgrade, without any of HTTP's buffers.
+async fn upgraded_socket(
+    upgraded: hyper::upgrade::OnUpgrade,
+    limit: usize,
+) -> Option<Socket<Upgraded>> {
+    let upgraded = match upgraded.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            log::debug!("upgrade: {error}");
+            return None;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<FuturesIo<Upgraded>>() else {
+        log::error!("an upgraded connection is not the one that was served");
+        return None;
+    };
+    Some(Socket::new(parts.io.into_inner(), &parts.read_buf, limit))
 }
 
 /// The accept value, if `request` is a WebSocket upgrade. Extensions and subprotocols are never
