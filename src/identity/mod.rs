@@ -1,12 +1,14 @@
-//! Who the server is: certificates and keys, and how agents recognise it.
+//! Who is who: certificates and keys, how agents recognise the server, cookies and passwords.
 //!
 //! Four certificates, under MeshCentral's file names so that the folder moves both ways:
 //! `root` (issues the next two), `agentserver` (agents pin its key for ever), `mpsserver` (Intel
 //! AMT), `webserver` (TLS for people and agents; may be replaced at any time).
 
 pub mod certificate;
+pub mod cookie;
 mod files;
 mod make;
+pub mod password;
 pub mod tls;
 
 pub use certificate::{AgentServer, WebCertificate, key_id};
