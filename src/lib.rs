@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod config;
+pub mod control;
 pub mod hub;
 pub mod identity;
 pub mod model;

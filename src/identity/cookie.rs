@@ -185,7 +185,10 @@ mod tests {
             let unpadded = cookie.unwrap().trim_end_matches('=');
             let now = Seconds(1_700_000_010);
             let opened = fixed().open(unpadded, now, DEFAULT_LIFETIME).unwrap();
-            assert_eq!(Value::Object(opened), serde_json::from_str::<Value>(plain.unwrap()).unwrap());
+            assert_eq!(
+                Value::Object(opened),
+                serde_json::from_str::<Value>(plain.unwrap()).unwrap()
+            );
         }
     }
 

@@ -149,7 +149,11 @@ impl Default for Passwords {
 
 impl Passwords {
     /// [`verify`] against `hash`; `None` means there is no such account and costs the same.
-    pub async fn verify(&self, hash: Option<&PasswordHash>, password: &str) -> Result<Verdict, Busy> {
+    pub async fn verify(
+        &self,
+        hash: Option<&PasswordHash>,
+        password: &str,
+    ) -> Result<Verdict, Busy> {
         let hash = hash.cloned().unwrap_or(PasswordHash::None);
         let password = password.to_owned();
         self.compute(move || verify(&hash, &password)).await
@@ -260,8 +264,7 @@ mod tests {
         let mut running = Vec::new();
         for _ in 0..QUEUE + 5 {
             let (passwords, hash) = (passwords.clone(), PasswordHash::Argon2(String::new()));
-            let mut attempt =
-                Box::pin(async move { passwords.verify(Some(&hash), "x").await });
+            let mut attempt = Box::pin(async move { passwords.verify(Some(&hash), "x").await });
             match future::block_on(future::poll_once(&mut attempt)) {
                 Some(Err(Busy)) => busy += 1,
                 Some(Ok(_)) => {}

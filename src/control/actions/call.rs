@@ -1,0 +1,297 @@
+//! One request on its way through its handler: who asks, from where, and how to answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use log::info;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::hub::{AgentCommand, Hub, SessionLink};
+use crate::identity::cookie::CookieKey;
+use crate::identity::password::Passwords;
+use crate::model::{Device, Event, EventKind, Group, GroupKind, Target, User};
+use crate::store::{Commit, Record};
+
+use super::super::auth::Login;
+use super::super::documents::{Holders, NodeDocument, to_value};
+use super::super::request::Request;
+use super::super::{Control, ServerFacts, notify};
+use super::{Action, Echo};
+
+/// A request that is being performed.
+pub(in super::super) struct Call {
+    control: Rc<Control>,
+    session: Rc<SessionLink>,
+    login: Login,
+    /// The account as it was when the request came.
+    pub(in super::super) user: Rc<User>,
+    pub(in super::super) request: Request,
+    action: &'static Action,
+}
+
+/// What a handler has to say, and what must be on disk before it is said.
+#[derive(Default)]
+#[must_use]
+pub(in super::super) struct Answer<'a> {
+    pub(in super::super) frames: Vec<String>,
+    pub(in super::super) commits: Vec<Commit>,
+    /// The part that waits for the disk or for a computation.
+    pub(in super::super) later: Option<Later<'a>>,
+}
+
+/// Texts that come later.
+pub(in super::super) type Later<'a> = Pin<Box<dyn Future<Output = Vec<String>> + 'a>>;
+
+impl<'a> Answer<'a> {
+    /// No answer.
+    pub(super) fn none() -> Self {
+        Self::default()
+    }
+
+    /// An answer that is not known yet.
+    pub(super) fn later(future: impl Future<Output = Answer<'a>> + 'a) -> Self {
+        let later: Later<'a> = Box::pin(async move {
+            let answer = future.await;
+            for commit in answer.commits {
+                if let Err(error) = commit.await {
+                    log::warn!("control: {error}");
+                }
+            }
+            answer.frames
+        });
+        Self { later: Some(later), ..Self::default() }
+    }
+
+    /// Holds the answer back until `commit` is on disk.
+    pub(super) fn after(mut self, commit: Commit) -> Self {
+        self.commits.push(commit);
+        self
+    }
+
+    /// This answer, then another.
+    pub(super) fn and(mut self, next: Answer<'static>) -> Self {
+        self.frames.extend(next.frames);
+        self.commits.extend(next.commits);
+        self
+    }
+}
+
+impl FromIterator<Answer<'static>> for Answer<'static> {
+    fn from_iter<I: IntoIterator<Item = Answer<'static>>>(answers: I) -> Self {
+        answers.into_iter().fold(Self::none(), Self::and)
+    }
+}
+
+/// An answer on the wire: the action, what is answered, and what is echoed.
+#[derive(Serialize)]
+struct Frame<'a, T> {
+    action: &'a str,
+    #[serde(flatten)]
+    body: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    responseid: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<&'a Value>,
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    result: &'a str,
+}
+
+impl Call {
+    pub(in super::super) fn new(
+        control: &Rc<Control>,
+        session: &Rc<SessionLink>,
+        login: &Login,
+        user: Rc<User>,
+        request: Request,
+        action: &'static Action,
+    ) -> Self {
+        let (control, session, login) = (control.clone(), session.clone(), login.clone());
+        Self { control, session, login, user, request, action }
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.control.hub
+    }
+
+    pub(super) fn facts(&self) -> Rc<ServerFacts> {
+        self.control.facts()
+    }
+
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.control.passwords
+    }
+
+    pub(super) fn cookies(&self) -> &CookieKey {
+        &self.control.cookies
+    }
+
+    pub(super) fn session(&self) -> &Rc<SessionLink> {
+        &self.session
+    }
+
+    /// The client's address without its port.
+    pub(super) fn remote(&self) -> String {
+        self.login.remote.ip().to_canonical().to_string()
+    }
+
+    /// Answers with `body` (a JSON object), echoing what the action echoes. Without a `responseid`
+    /// an action that is answered by it stays silent.
+    pub(super) fn reply(&self, body: impl Serialize) -> Answer<'static> {
+        if self.action.echo == Echo::ResponseId && self.responseid().is_none() {
+            return Answer::none();
+        }
+        self.answer(body)
+    }
+
+    /// Like [`Self::reply`], but also without a `responseid`.
+    pub(super) fn answer(&self, body: impl Serialize) -> Answer<'static> {
+        let (responseid, tag) = match self.action.echo {
+            Echo::Nothing => (None, None),
+            Echo::Tag => (None, self.tag()),
+            Echo::Both => (self.responseid(), self.tag()),
+            Echo::ResponseId => (self.responseid(), None),
+        };
+        self.frame(body, responseid, tag)
+    }
+
+    /// Answers `result`, to requests with a `responseid` only.
+    pub(super) fn result(&self, result: &str) -> Answer<'static> {
+        match self.responseid() {
+            Some(id) => self.frame(Outcome { result }, Some(id), None),
+            None => Answer::none(),
+        }
+    }
+
+    /// Answers `result` and `msgid`, to requests with a `responseid` only.
+    pub(super) fn numbered_result(&self, result: &str, msgid: u32) -> Answer<'static> {
+        match self.responseid() {
+            Some(id) => self.frame(json!({"result": result, "msgid": msgid}), Some(id), None),
+            None => Answer::none(),
+        }
+    }
+
+    /// Answers `result`, `responseid` and `tag`, to requests with a `responseid` only.
+    pub(super) fn routed(&self, result: &str) -> Answer<'static> {
+        match self.responseid() {
+            Some(id) => self.frame(Outcome { result }, Some(id), self.tag()),
+            None => Answer::none(),
+        }
+    }
+
+    /// Answers that there is nothing to tell about the device of the request.
+    pub(super) fn no_info(&self, result: &str) -> Answer<'static> {
+        let nodeid = self.full_node_id();
+        self.frame(json!({"nodeid": nodeid, "noinfo": true, "result": result}), None, self.tag())
+    }
+
+    /// `nodeid` of the request, completed as MeshCentral does, also if it is no valid id.
+    fn full_node_id(&self) -> Option<String> {
+        let text = self.request.text_within("nodeid", 1, 1024)?;
+        let short = !text.contains('/');
+        Some(if short { format!("node/{}/{text}", self.user.id.domain) } else { text.to_owned() })
+    }
+
+    fn frame(
+        &self,
+        body: impl Serialize,
+        responseid: Option<&Value>,
+        tag: Option<&Value>,
+    ) -> Answer<'static> {
+        let frame = Frame { action: self.action.name, body, responseid, tag };
+        // Serializing into memory fails for keys that are no texts only; there are none.
+        let frames = serde_json::to_string(&frame).into_iter().collect();
+        Answer { frames, ..Answer::none() }
+    }
+
+    pub(super) fn responseid(&self) -> Option<&Value> {
+        self.request.get("responseid")
+    }
+
+    fn tag(&self) -> Option<&Value> {
+        self.request.get("tag")
+    }
+
+    /// An event of this user's doing, without targets but the user.
+    pub(super) fn event(&self, action: &'static str, kind: EventKind) -> Event {
+        Event::new(action, self.user.id.domain.clone()).kind(kind).actor(&self.user.id)
+    }
+
+    /// An event of this user's doing about `device`, to all who may see it.
+    pub(super) fn device_event(&self, action: &'static str, device: &Device) -> Event {
+        let event = self.event(action, EventKind::Node).node(&device.id);
+        self.hub().device_targets(device).into_iter().fold(event, Event::to)
+    }
+
+    /// An event of this user's doing about `group`, to all who may see it.
+    pub(super) fn group_event(&self, action: &'static str, group: &Group) -> Event {
+        let event = self.event(action, EventKind::Mesh).with("meshid", group.id.to_string());
+        notify::group_targets(self.hub(), group).into_iter().fold(event, Event::to)
+    }
+
+    /// An event of this user's doing about the account `user`, which shows it.
+    pub(super) fn account_event(&self, action: &'static str, user: &User) -> Event {
+        self.event(action, EventKind::User)
+            .to(Target::All)
+            .to(Target::AccountManagers)
+            .to(Target::User(user.id.clone()))
+    }
+
+    /// The document of `device` for an event: with its group, without its connection.
+    pub(super) fn node_value(&self, device: &Device) -> Value {
+        let holders = Holders::of(self.hub(), &device.id.domain);
+        let kind = self.hub().store.group(&device.group).map(|group| group.kind);
+        to_value(&NodeDocument {
+            device,
+            kind: kind.unwrap_or(GroupKind::Agent),
+            holders: holders.on_device(&device.id),
+            with_group: true,
+            state: None,
+            sessions: None,
+        })
+    }
+
+    /// Stores a changed account and puts it into effect.
+    pub(super) fn put_user(&self, user: User) -> Commit {
+        let id = user.id.clone();
+        let commit = self.hub().store.put(user);
+        notify::account_changed(self.hub(), &id);
+        commit
+    }
+
+    /// Stores a record.
+    pub(super) fn put(&self, record: impl Into<Record>) -> Commit {
+        self.hub().store.put(record)
+    }
+
+    /// Hands a JSON message to the agent of `device`. False if it is not connected or does not
+    /// read what it is sent.
+    pub(super) fn send_to_agent(&self, device: &Device, message: &Value) -> bool {
+        self.command_agent(device, AgentCommand::Json(message.to_string().into()))
+    }
+
+    /// Hands a command to the agent of `device`. False if it is not connected or stuck.
+    pub(super) fn command_agent(&self, device: &Device, command: AgentCommand) -> bool {
+        self.hub().agent(&device.id).is_some_and(|agent| agent.mailbox.push(command).is_ok())
+    }
+
+    /// Writes one line to the journal: who did what, to what, from where.
+    pub(super) fn audit(&self, what: std::fmt::Arguments<'_>) {
+        // Names are people's texts: a line break in one must not forge a line of the journal.
+        let what = what.to_string().replace(char::is_control, "?");
+        info!("control: {} from {} {what}", self.user.id, self.remote());
+    }
+
+    pub(super) fn audit_refusal(&self) {
+        info!(
+            "control: {} from {} has no right to {}",
+            self.user.id,
+            self.remote(),
+            self.action.name
+        );
+    }
+}

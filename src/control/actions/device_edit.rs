@@ -1,0 +1,291 @@
+//! Changing what is kept about devices: names, groups, rights, notes of what happened.
+
+use serde_json::json;
+
+use crate::config::Reach;
+use crate::hub::AgentCommand;
+use crate::model::{Device, EventKind, Group, GroupKind, LinkTarget, Rights, Target, User};
+use crate::store::RecordKey;
+
+use super::super::documents::{AccountDocument, Holders, NodeDocument, to_value};
+use super::group_members::{account, accounts_named};
+use super::{Answer, Call, Choice, OnDevice, OnGroup};
+
+/// Longest name of a device in characters.
+const NAME_MAX: usize = 128;
+/// Longest address in characters.
+const HOST_MAX: usize = 256;
+/// Longest description in characters.
+const DESC_MAX: usize = 1024;
+/// Highest icon number.
+const ICON_MAX: u32 = 8;
+/// Most tags, and the longest of them in characters.
+const TAGS_MAX: usize = 64;
+const TAG_MAX: usize = 63;
+/// Ports people may set, and what they are when nobody has.
+const PORTS: [(&str, u16); 5] =
+    [("rdpport", 3389), ("rfbport", 5900), ("sshport", 22), ("httpport", 80), ("httpsport", 443)];
+/// Rights that a link to a single device cannot give: they are about groups.
+const GROUP_ONLY: Rights =
+    Rights::EDIT_GROUP.union(Rights::MANAGE_USERS).union(Rights::MANAGE_DEVICES);
+
+/// `changedevice`: whichever members the request has.
+pub(super) fn change(call: &Call, on: OnDevice) -> Answer<'_> {
+    let mut device = (*on.device).clone();
+    let changes = apply(call, &mut device);
+    if device == *on.device {
+        return call.result("ok");
+    }
+    let group = group_name(call, &device);
+    let changes = changes.join(", ");
+    let commit = call.put(device.clone());
+    let msg = format!("Changed device {} from group {group}: {changes}", device.name);
+    call.audit(format_args!("changed device {:?} ({}): {changes}", device.name, device.id));
+    call.hub().publish(
+        call.device_event("changenode", &device)
+            .with("node", call.node_value(&device))
+            .with("msgid", 140)
+            .with("msgArgs", json!([device.name, group, changes]))
+            .with("msg", msg),
+    );
+    call.result("ok").after(commit)
+}
+
+fn group_name(call: &Call, device: &Device) -> String {
+    call.hub().store.group(&device.group).map(|group| group.name.clone()).unwrap_or_default()
+}
+
+/// Applies the members that are valid and differ; returns what changed in MeshCentral's words.
+fn apply(call: &Call, device: &mut Device) -> Vec<&'static str> {
+    let request = &call.request;
+    let mut changes = Vec::new();
+    if let Some(icon) = request.number("icon").filter(|icon| (1..=ICON_MAX).contains(icon)) {
+        set(&mut device.icon, icon as u8, "icon", &mut changes);
+    }
+    if let Some(name) = request.text_within("name", 1, NAME_MAX) {
+        set(&mut device.name, name.to_owned(), "name", &mut changes);
+    }
+    // Over the Internet alone a device is never called by its address.
+    if call.hub().config().settings.reach != Reach::Wan
+        && let Some(host) = request.text_within("host", 0, HOST_MAX)
+    {
+        set(&mut device.host, filled(host), "host", &mut changes);
+    }
+    if let Some(consent) = request.number("consent") {
+        set(&mut device.consent, consent, "consent", &mut changes);
+    }
+    for (name, standard) in PORTS {
+        let port = request.number(name).and_then(|port| u16::try_from(port).ok());
+        if let Some(port) = port.filter(|port| *port != 0) {
+            let mut ports = device.ports.clone();
+            ports.retain(|(known, _)| known != name);
+            if port != standard {
+                ports.push((name.to_owned(), port));
+            }
+            set(&mut device.ports, ports, name, &mut changes);
+        }
+    }
+    if let Some(desc) = request.text_within("desc", 0, DESC_MAX) {
+        set(&mut device.desc, filled(desc), "description", &mut changes);
+    }
+    if let Some(tags) = tags(call) {
+        // MeshCentral has no word for this change.
+        device.tags = tags;
+    }
+    changes
+}
+
+fn set<T: PartialEq>(field: &mut T, value: T, word: &'static str, changes: &mut Vec<&'static str>) {
+    if *field != value {
+        *field = value;
+        changes.push(word);
+    }
+}
+
+fn filled(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// `tags`: a list, or a text with commas; sorted, without doubles. Empty text removes all.
+fn tags(call: &Call) -> Option<Vec<String>> {
+    let list = match call.request.text_within("tags", 0, 4096) {
+        Some(text) => text.split(',').collect(),
+        None => call.request.texts("tags", 4096)?,
+    };
+    let fits = |tag: &&str| !tag.is_empty() && tag.chars().count() <= TAG_MAX && !tag.contains(',');
+    let mut tags: Vec<_> =
+        list.into_iter().map(str::trim).filter(fits).map(str::to_owned).collect();
+    tags.sort();
+    tags.dedup();
+    tags.truncate(TAGS_MAX);
+    Some(tags)
+}
+
+/// `changeDeviceMesh`: moves devices to another group; one answer per device.
+pub(super) fn change_group(call: &Call, on: OnGroup, devices: Vec<Choice>) -> Answer<'_> {
+    devices
+        .into_iter()
+        .map(|choice| match choice {
+            Choice::Granted(device) => move_one(call, &on.group, &device.device),
+            Choice::Denied => call.result("Permission denied"),
+            Choice::Unknown => call.result("Device not found"),
+        })
+        .collect()
+}
+
+fn move_one(call: &Call, group: &Group, old: &Device) -> Answer<'static> {
+    if old.group == group.id {
+        return call.result("Device already in correct group");
+    }
+    let kind = call.hub().store.group(&old.group).map_or(GroupKind::Agent, |group| group.kind);
+    if kind != group.kind {
+        // MeshCentral says nothing here and leaves the client waiting.
+        return call.result("Device groups are of different types");
+    }
+    let device = Device { group: group.id.clone(), ..old.clone() };
+    let commit = call.put(device.clone());
+    let msg = format!("Moved device {} to group {}", device.name, group.name);
+    call.audit(format_args!("{msg} ({})", device.id));
+    let holders = Holders::of(call.hub(), group.domain());
+    let node = to_value(&NodeDocument {
+        device: &device,
+        kind,
+        holders: holders.on_device(&device.id),
+        with_group: true,
+        state: Some(call.hub().connectivity(&device.id)),
+        sessions: None,
+    });
+    call.hub().publish(
+        call.device_event("nodemeshchange", &device)
+            .to(Target::Group(old.group.clone()))
+            .with("node", node)
+            .with("oldMeshId", old.group.to_string())
+            .with("newMeshId", group.id.to_string())
+            .with("msgid", 85)
+            .with("msgArgs", json!([device.name, group.name]))
+            .with("msg", msg),
+    );
+    call.result("ok").after(commit)
+}
+
+/// `removedevices`: with their details and everybody's rights on them; one answer per device. An
+/// agent that is still installed comes back as a new device.
+pub(super) fn remove(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
+    devices
+        .into_iter()
+        .map(|choice| match choice {
+            Choice::Granted(on) => remove_one(call, &on.device),
+            Choice::Denied | Choice::Unknown => call.result("Denied"),
+        })
+        .collect()
+}
+
+fn remove_one(call: &Call, device: &Device) -> Answer<'static> {
+    let hub = call.hub();
+    let group = group_name(call, device);
+    let msg = format!("Removed device {} from device group {group}", device.name);
+    let event = call
+        .device_event("removenode", device)
+        .with("msgid", 87)
+        .with("msgArgs", json!([device.name, group]))
+        .with("msg", msg.as_str());
+    let mut answer = call.result("ok");
+    let target = LinkTarget::Device(device.id.clone());
+    for user in hub.store.users(&device.id.domain) {
+        if user.link(&target).is_some() {
+            let mut user = (*user).clone();
+            user.set_link(target.clone(), None);
+            let changed = device_rights_event(call, &user, 86, "Removed");
+            answer = answer.after(call.put_user(user));
+            hub.publish(changed);
+        }
+    }
+    for user_group in hub.store.user_groups(&device.id.domain) {
+        if user_group.links.iter().any(|link| link.to == target) {
+            let mut user_group = (*user_group).clone();
+            user_group.links.retain(|link| link.to != target);
+            answer = answer.after(call.put(user_group));
+        }
+    }
+    let commit = hub.store.remove(RecordKey::Device(device.id.clone()));
+    call.command_agent(device, AgentCommand::Disconnect);
+    call.audit(format_args!("{msg} ({})", device.id));
+    hub.publish(event);
+    answer.after(commit)
+}
+
+/// The event that an account's right on a single device has changed.
+fn device_rights_event(call: &Call, user: &User, msgid: u32, verb: &str) -> crate::model::Event {
+    call.event("accountchange", EventKind::User)
+        .to(Target::All)
+        .to(Target::AccountManagers)
+        .to(Target::User(user.id.clone()))
+        .with("account", to_value(&AccountDocument(user)))
+        .with("nodeListChange", user.id.to_string())
+        .with("msgid", msgid)
+        .with("msgArgs", json!([user.name]))
+        .with("msg", format!("{verb} user device rights for {}", user.name))
+}
+
+/// `adddeviceuser`: gives (or with `remove` takes) accounts rights on the device itself.
+pub(super) fn add_user(call: &Call, on: OnDevice) -> Answer<'_> {
+    let rights = call.request.number("rights").map(Rights::from_bits_retain);
+    let Some(rights) = rights.filter(|rights| !rights.intersects(GROUP_ONLY)) else {
+        return call.result("Invalid rights");
+    };
+    let Some(names) = accounts_named(call) else { return call.result("Invalid usernames") };
+    let remove = call.request.is_true("remove") || rights.is_empty();
+    let (msgid, verb) = if remove { (81, "Removed") } else { (82, "Changed") };
+    let target = LinkTarget::Device(on.device.id.clone());
+    let mut answer = call.result("ok");
+    let mut event = None;
+    for user in names.iter().filter_map(|named| account(call, named)) {
+        let mut user = (*user).clone();
+        user.set_link(target.clone(), (!remove).then_some(rights));
+        let changed = device_rights_event(call, &user, msgid, verb);
+        call.audit(format_args!(
+            "{verb} rights of {} on device {:?} ({}): {:#x}",
+            user.id,
+            on.device.name,
+            on.device.id,
+            rights.bits()
+        ));
+        let about = Target::User(user.id.clone());
+        answer = answer.after(call.put_user(user));
+        call.hub().publish(changed);
+        let base = event.unwrap_or_else(|| call.device_event("changenode", &on.device));
+        event = Some(base.to(about));
+    }
+    if let Some(event) = event {
+        let name = &on.device.name;
+        call.hub().publish(
+            event
+                .with("node", call.node_value(&on.device))
+                .with("msgid", msgid)
+                .with("msgArgs", json!([name]))
+                .with("msg", format!("{verb} user device rights for {name}")),
+        );
+    }
+    answer
+}
+
+/// `setDeviceEvent`: a person's note in the device's history.
+pub(super) fn add_event(call: &Call, on: OnDevice) -> Answer<'_> {
+    if let Some(text) = call.request.text_within("msg", 1, 4096) {
+        let text = decode_uri_component(text);
+        call.hub().publish(call.device_event("manual", &on.device).with("msg", text));
+    }
+    Answer::none()
+}
+
+/// JavaScript's `decodeURIComponent`; what is not UTF-8 becomes a replacement character.
+fn decode_uri_component(text: &str) -> String {
+    // Form decoding differs for these two only.
+    let text = text.replace('+', "%2B").replace('&', "%26");
+    let pair = form_urlencoded::parse(text.as_bytes()).next();
+    pair.map(|(name, value)| {
+        // A text with `=` was taken for a pair.
+        if text.contains('=') { format!("{name}={value}") } else { name.into_owned() }
+    })
+    .unwrap_or_default()
+}

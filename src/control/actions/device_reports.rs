@@ -1,0 +1,131 @@
+//! What is known about a device beyond the list: network, hardware, everything at once.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::hub::Hub;
+use crate::model::{Device, GroupKind, NodeId, Rights};
+use crate::store::{Detail, DetailKind};
+
+use super::super::documents::{Holders, NodeDocument, to_value};
+use super::{Answer, Call, OnDevice};
+
+/// `getnetworkinfo`: the interfaces as the agent reported them.
+pub(super) fn network(call: &Call, on: OnDevice) -> Answer<'_> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a> {
+        nodeid: String,
+        update_time: crate::model::Millis,
+        netif2: &'a RawValue,
+    }
+    Answer::later(async move {
+        let nodeid = on.device.id.to_string();
+        let detail = call.hub().store.detail(&on.device.id, DetailKind::Network).await;
+        match detail.as_ref().and_then(|detail| Some((detail, interfaces(detail)?))) {
+            Some((detail, netif2)) => call.reply(Body { nodeid, update_time: detail.time, netif2 }),
+            None => call.reply(json!({"nodeid": nodeid, "netif": null, "netif2": null})),
+        }
+    })
+}
+
+/// The `netif2` member of a stored netinfo message, or the whole if it is stored bare.
+pub(super) fn interfaces(detail: &Detail) -> Option<&RawValue> {
+    #[derive(serde::Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        netif2: Option<&'a RawValue>,
+    }
+    let message = serde_json::from_slice::<Message<'_>>(&detail.json).ok();
+    match message.and_then(|message| message.netif2) {
+        Some(netif2) => Some(netif2),
+        None => serde_json::from_slice(&detail.json).ok(),
+    }
+}
+
+/// `getsysinfo`: the hardware as the agent reported it; with `nodeinfo` also the device.
+pub(super) fn system(call: &Call, on: OnDevice) -> Answer<'_> {
+    Answer::later(async move {
+        let detail = call.hub().store.detail(&on.device.id, DetailKind::System).await;
+        let Some(mut body) = detail.and_then(|detail| object(&detail)) else {
+            return call.no_info(super::NO_DEVICE);
+        };
+        // The agent's words do not decide what this answer is.
+        body.retain(|name, _| !matches!(name.as_str(), "action" | "tag" | "responseid" | "noinfo"));
+        body.insert("nodeid".into(), on.device.id.to_string().into());
+        if call.request.is_true("nodeinfo") {
+            body.insert("node".into(), call.node_value(&on.device));
+            body.insert("rights".into(), on.rights.bits().into());
+        }
+        call.reply(body)
+    })
+}
+
+/// A stored sysinfo document with the time it was stored.
+fn object(detail: &Detail) -> Option<Map<String, Value>> {
+    let mut object: Map<String, Value> = serde_json::from_slice(&detail.json).ok()?;
+    object.insert("time".into(), json!(detail.time));
+    Some(object)
+}
+
+/// `getDeviceDetails`: everything about the devices named, or about all visible ones, as a text of
+/// JSON inside the JSON.
+pub(super) fn details(call: &Call) -> Answer<'_> {
+    if call.request.text("type") != Some("json") {
+        return Answer::none();
+    }
+    let domain = &call.user.id.domain;
+    let store = &call.hub().store;
+    let devices = match call.request.texts("nodeids", 1024) {
+        Some(ids) => ids
+            .into_iter()
+            .filter_map(|id| store.device(&NodeId::parse_in(domain, id).ok()?))
+            .collect(),
+        None => store.devices(domain),
+    };
+    Answer::later(async move {
+        let holders = Holders::of(call.hub(), domain);
+        let mut data = String::from("[");
+        for device in devices {
+            let rights = call.hub().rights_on_device(&call.user, &device);
+            if rights.is_empty() {
+                continue;
+            }
+            let entry = everything(call.hub(), &device, &holders, rights).await;
+            if data.len() > 1 {
+                data.push(',');
+            }
+            data.push_str(&entry.to_string());
+        }
+        data.push(']');
+        call.reply(json!({"data": data, "type": "json"}))
+    })
+}
+
+async fn everything(hub: &Hub, device: &Device, holders: &Holders, rights: Rights) -> Value {
+    let kind = hub.store.group(&device.group).map(|group| group.kind);
+    let node = to_value(&NodeDocument {
+        device,
+        kind: kind.unwrap_or(GroupKind::Agent),
+        holders: holders.on_device(&device.id),
+        with_group: true,
+        state: Some(hub.connectivity(&device.id)),
+        sessions: None,
+    });
+    let mut entry = Map::from_iter([("node".to_owned(), node)]);
+    if rights.allows(Rights::DEVICE_DETAILS) {
+        if let Some(detail) = hub.store.detail(&device.id, DetailKind::Network).await {
+            let netif2 = interfaces(&detail).map(|netif2| to_value(&netif2));
+            entry.insert("net".into(), json!({"updateTime": detail.time, "netif2": netif2}));
+        }
+        let system = hub.store.detail(&device.id, DetailKind::System).await;
+        if let Some(system) = system.and_then(|detail| object(&detail)) {
+            entry.insert("sys".into(), system.into());
+        }
+    }
+    if let Some(seen) = hub.store.last_seen(&device.id) {
+        entry.insert("lastConnect".into(), json!({"time": seen.time, "addr": seen.addr}));
+    }
+    Value::Object(entry)
+}

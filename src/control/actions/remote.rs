@@ -1,0 +1,280 @@
+//! Talking to agents: messages, commands, notices, the agent's core.
+//!
+//! What an agent is told about the user (rights, name, address) is always ours, whatever the request
+//! says: members of the same name are overwritten.
+
+use serde_json::{Map, Value, json};
+
+use crate::hub::{AgentCommand, CoreMode};
+use crate::model::{Device, LinkTarget, Rights, Target, User};
+
+use super::super::request::Request;
+use super::{Answer, Call, Choice, OnDevice};
+
+/// Longest commands in bytes.
+const COMMANDS_MAX: usize = 65_535;
+/// Longest text and title of a notice in characters.
+const TOAST_MAX: usize = 4096;
+const TITLE_MAX: usize = 512;
+
+/// `msg`: goes to the agent with who sent it and what that user may do.
+pub(super) fn message(call: &Call, on: OnDevice) -> Answer<'_> {
+    let mut message = call.request.fields.clone();
+    message.remove("nodeid");
+    if call.request.text("type") == Some("tunnel") {
+        match tunnel(call, &on) {
+            Tunnel::Allowed => {}
+            Tunnel::Denied => return call.routed("Unable to route"),
+            // Another device's tunnel: MeshCentral does not even answer.
+            Tunnel::Mismatch => return Answer::none(),
+        }
+        let hash = data_encoding::HEXLOWER.encode(&call.facts().tls_hash.0);
+        message.insert("servertlshash".into(), hash.into());
+        message.insert("soptions".into(), json!({}));
+    }
+    introduce(call, &on, &mut message);
+    if !call.send_to_agent(&on.device, &Value::Object(message)) {
+        return call.routed("Unable to route");
+    }
+    let kind = call.request.text("type").unwrap_or_default();
+    call.audit(format_args!("sent {kind:?} to device {:?} ({})", on.device.name, on.device.id));
+    call.routed("OK")
+}
+
+/// Adds who the user is and what the user may do.
+fn introduce(call: &Call, on: &OnDevice, message: &mut Map<String, Value>) {
+    let user = &call.user;
+    message.insert("sessionid".into(), call.session().id.to_string().into());
+    message.insert("rights".into(), on.rights.bits().into());
+    message.insert("consent".into(), consent(call, user, &on.device).into());
+    message.insert("username".into(), user.name.as_str().into());
+    message.insert("userid".into(), user.id.to_string().into());
+    message.insert("remoteaddr".into(), call.remote().into());
+    match &user.real_name {
+        Some(name) => message.insert("realname".into(), name.as_str().into()),
+        None => message.remove("realname"),
+    };
+}
+
+/// Consent asked of the person at the device: that of the domain, group, device and account; that
+/// of user groups if the user has no right of its own.
+fn consent(call: &Call, user: &User, device: &Device) -> u32 {
+    let hub = call.hub();
+    let group = hub.store.group(&device.group).map_or(0, |group| group.consent);
+    let domain = hub.config().domain(&user.id.domain).consent;
+    let on_group = LinkTarget::Group(device.group.clone());
+    let on_device = LinkTarget::Device(device.id.clone());
+    let is_direct = user.link(&on_group).is_some() || user.link(&on_device).is_some();
+    let mut consent = domain | group | device.consent | user.consent;
+    if !is_direct {
+        for link in &user.links {
+            let LinkTarget::UserGroup(id) = &link.to else { continue };
+            let Some(members) = hub.store.user_group(id) else { continue };
+            if members.links.iter().any(|link| link.to == on_group || link.to == on_device) {
+                consent |= members.consent;
+            }
+        }
+    }
+    consent
+}
+
+enum Tunnel {
+    Allowed,
+    Denied,
+    Mismatch,
+}
+
+/// Whether the user may have the tunnel asked for in `value`: `*/meshrelay.ashx?p=…&nodeid=…`.
+fn tunnel(call: &Call, on: &OnDevice) -> Tunnel {
+    let Some(query) = call.request.text("value").and_then(|v| v.strip_prefix("*/meshrelay.ashx?"))
+    else {
+        return Tunnel::Denied;
+    };
+    let mut restriction = Rights::empty();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match (&*name, &*value) {
+            ("nodeid", id) if id != on.device.id.to_string() => return Tunnel::Mismatch,
+            ("p", "1") => restriction |= Rights::NO_TERMINAL,
+            ("p", "2") => restriction |= Rights::NO_DESKTOP,
+            ("p", "4" | "5") => restriction |= Rights::NO_FILES,
+            _ => {}
+        }
+    }
+    if on.rights.restricted(restriction) { Tunnel::Denied } else { Tunnel::Allowed }
+}
+
+/// The right `runcommands` needs: the agent's console is more than a shell.
+pub(super) fn run_right(request: &Request) -> Rights {
+    match request.number("type") {
+        Some(CONSOLE) => Rights::REMOTE_CONTROL | Rights::AGENT_CONSOLE,
+        _ => Rights::REMOTE_COMMAND,
+    }
+}
+
+/// `type` of `runcommands`.
+const DEFAULT_SHELL: u32 = 0;
+const CMD: u32 = 1;
+const POWERSHELL: u32 = 2;
+const SHELL: u32 = 3;
+const CONSOLE: u32 = 4;
+
+/// `runcommands`: runs commands on each device; with `reply` the agent's answer is the answer.
+pub(super) fn run(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
+    let Some(kind) = call.request.number("type") else { return Answer::none() };
+    let Some(commands) = call.request.text("cmds").filter(|cmds| cmds.len() <= COMMANDS_MAX) else {
+        return call.result("Invalid command");
+    };
+    devices
+        .into_iter()
+        .map(|choice| match choice {
+            Choice::Granted(on) if kind == CONSOLE => run_on_console(call, &on, commands),
+            Choice::Granted(on) => run_in_shell(call, &on, kind, commands),
+            Choice::Denied => call.result("Access denied"),
+            Choice::Unknown => call.result("Invalid nodeid"),
+        })
+        .collect()
+}
+
+fn run_on_console(call: &Call, on: &OnDevice, commands: &str) -> Answer<'static> {
+    let message = json!({
+        "action": "msg",
+        "type": "console",
+        "value": commands,
+        "rights": on.rights.bits(),
+        "sessionid": call.session().id.to_string(),
+    });
+    if !call.send_to_agent(&on.device, &message) {
+        return call.result("Agent not connected");
+    }
+    call.audit(format_args!(
+        "ran {commands:?} on the console of device {:?} ({})",
+        on.device.name, on.device.id
+    ));
+    call.result("OK")
+}
+
+fn run_in_shell(call: &Call, on: &OnDevice, kind: u32, commands: &str) -> Answer<'static> {
+    let Some(kind) = shell_of(&on.device, kind) else {
+        return call.result("Invalid command type");
+    };
+    let request = &call.request;
+    let as_user = request.number("runAsUser").filter(|n| *n <= 2).unwrap_or_default();
+    let reply = request.is_true("reply");
+    let message = json!({
+        "action": "runcommands",
+        "type": kind,
+        "cmds": commands,
+        "runAsUser": as_user,
+        "reply": reply,
+        "responseid": request.text("responseid"),
+        // MeshCentral leaves this out, and the output goes to everybody who sees the device.
+        "sessionid": call.session().id.to_string(),
+    });
+    if !call.send_to_agent(&on.device, &message) {
+        return call.result("Agent not connected");
+    }
+    call.audit(format_args!("ran {commands:?} on device {:?} ({})", on.device.name, on.device.id));
+    let msgid = match kind {
+        CMD => 99,
+        POWERSHELL => 100,
+        _ => 24,
+    };
+    call.hub().publish(
+        call.device_event("runcommands", &on.device)
+            .to(Target::AccountManagers)
+            .with("msg", "Running commands")
+            .with("msgid", msgid)
+            .with("cmds", commands)
+            .with("cmdType", kind)
+            .with("runAsUser", as_user),
+    );
+    if reply { Answer::none() } else { call.result("OK") }
+}
+
+/// The shell to use on a device: its usual one for type 0, `None` if it has no such shell.
+fn shell_of(device: &Device, kind: u32) -> Option<u32> {
+    // Agent kinds 1 to 4 and the two ARM ones are Windows.
+    let agent = device.agent.as_ref()?.id;
+    let is_windows = matches!(agent, 1..=4 | 42 | 43);
+    match (is_windows, kind) {
+        (true, DEFAULT_SHELL) => Some(CMD),
+        (true, CMD | POWERSHELL) => Some(kind),
+        (false, DEFAULT_SHELL | SHELL) => Some(SHELL),
+        _ => None,
+    }
+}
+
+/// `toast`: a notice on the devices' screens.
+pub(super) fn toast(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
+    let Some(text) = call.request.text_within("msg", 1, TOAST_MAX) else {
+        return call.result("Invalid message");
+    };
+    let config = call.hub().config();
+    let title = call.request.text_within("title", 1, TITLE_MAX);
+    let title = title.or(config.domain(&call.user.id.domain).title.as_deref());
+    let message = json!({
+        "action": "toast",
+        "title": title.unwrap_or("MeshCentral"),
+        "msg": text,
+        "sessionid": call.session().id.to_string(),
+        "username": call.user.name,
+        "userid": call.user.id.to_string(),
+    });
+    let mut refused = false;
+    for choice in devices {
+        let Choice::Granted(on) = choice else {
+            refused = true;
+            continue;
+        };
+        if call.send_to_agent(&on.device, &message) {
+            call.audit(format_args!("sent a notice to {:?} ({})", on.device.name, on.device.id));
+        }
+    }
+    // One answer: clients take the first.
+    call.result(if refused { "Access Denied" } else { "ok" })
+}
+
+/// `uninstallagent`: the agents remove themselves.
+pub(super) fn uninstall(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
+    for on in granted(devices) {
+        if call.send_to_agent(&on.device, &json!({"action": "uninstallagent"})) {
+            call.audit(format_args!("uninstalled {:?} ({})", on.device.name, on.device.id));
+        }
+    }
+    Answer::none()
+}
+
+/// `uploadagentcore`: replaces the core that runs in the agents.
+pub(super) fn upload_core(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
+    let mode = match call.request.text("type") {
+        Some("default") => CoreMode::Default,
+        Some("clear") => CoreMode::Clear,
+        Some("recovery") => CoreMode::Recovery,
+        Some("tiny") => CoreMode::Tiny,
+        _ => return Answer::none(),
+    };
+    for on in granted(devices) {
+        if call.command_agent(&on.device, AgentCommand::Core(mode)) {
+            let name = &on.device.name;
+            call.audit(format_args!("set core {mode:?} on {name:?} ({})", on.device.id));
+        }
+    }
+    Answer::none()
+}
+
+fn granted(devices: Vec<Choice>) -> impl Iterator<Item = OnDevice> {
+    devices.into_iter().filter_map(|choice| match choice {
+        Choice::Granted(on) => Some(on),
+        Choice::Denied | Choice::Unknown => None,
+    })
+}
+
+/// `agentdisconnect`: ends the agent's connection; it comes back on its own.
+pub(super) fn disconnect(call: &Call, on: OnDevice) -> Answer<'_> {
+    if call.request.number("disconnectMode").is_some()
+        && call.command_agent(&on.device, AgentCommand::Disconnect)
+    {
+        call.audit(format_args!("disconnected {:?} ({})", on.device.name, on.device.id));
+    }
+    Answer::none()
+}

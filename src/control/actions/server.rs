@@ -1,0 +1,80 @@
+//! The session itself: keep-alive, cookies, other sessions.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use crate::hub::SessionMessage;
+use crate::model::SiteRights;
+use crate::model::ids::mesh_base64;
+
+use super::{Answer, Call};
+
+/// `ping`: answered with `pong`, nothing echoed.
+pub(super) fn ping(_: &Call) -> Answer<'_> {
+    Answer { frames: vec![r#"{"action":"pong"}"#.to_owned()], ..Answer::none() }
+}
+
+/// Known, and nothing to do.
+pub(super) fn ignore(_: &Call) -> Answer<'_> {
+    Answer::none()
+}
+
+/// `authcookie`: one cookie for this user's tunnels, one for the agent's end of them.
+pub(super) fn auth_cookie(call: &Call) -> Answer<'_> {
+    let user = call.user.id.to_string();
+    let domain = call.user.id.domain.as_str();
+    let session = mesh_base64(&call.session().id.nonce[..6]);
+    let own = json!({"userid": user, "domainid": domain, "ip": call.remote()});
+    let agent = json!({"ruserid": user, "x": session});
+    match (seal(call, own), seal(call, agent)) {
+        (Some(cookie), Some(rcookie)) => call.reply(json!({"cookie": cookie, "rcookie": rcookie})),
+        _ => Answer::none(),
+    }
+}
+
+/// `logincookie`: logs a browser in; only if the settings allow it.
+pub(super) fn login_cookie(call: &Call) -> Answer<'_> {
+    if !call.hub().config().settings.allow_login_token {
+        return Answer::none();
+    }
+    match seal(call, json!({"u": call.user.id.to_string(), "a": 3})) {
+        Some(cookie) => call.reply(json!({"cookie": cookie})),
+        None => Answer::none(),
+    }
+}
+
+fn seal(call: &Call, fields: Value) -> Option<String> {
+    let Value::Object(fields) = fields else { return None };
+    call.cookies().seal(fields, call.hub().now().seconds())
+}
+
+/// `intersession`: the request goes unchanged to the other sessions of the same user.
+pub(super) fn inter_session(call: &Call) -> Answer<'_> {
+    let text: std::rc::Rc<str> = Value::Object(call.request.fields.clone()).to_string().into();
+    for session in call.hub().sessions_of(&call.user.id) {
+        if session.id != call.session().id {
+            // A session that does not read misses it, as it would miss an event.
+            let _ = session.mailbox.push(SessionMessage::Text(text.clone()));
+        }
+    }
+    Answer::none()
+}
+
+/// `wssessioncount`: sessions per account; nothing for those who do not manage accounts.
+pub(super) fn session_count(call: &Call) -> Answer<'_> {
+    #[derive(Serialize)]
+    struct Body {
+        wssessions: Map<String, Value>,
+    }
+    let mut counts = BTreeMap::<String, u64>::new();
+    if call.user.site.allows(SiteRights::MANAGE_USERS) {
+        for session in call.hub().sessions() {
+            if session.id.user.domain == call.user.id.domain {
+                *counts.entry(session.id.user.to_string()).or_default() += 1;
+            }
+        }
+    }
+    let wssessions = counts.into_iter().map(|(user, n)| (user, n.into())).collect();
+    call.reply(Body { wssessions })
+}

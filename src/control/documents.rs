@@ -1,0 +1,392 @@
+//! Records as the JSON documents clients know: devices, groups, accounts, user groups.
+//!
+//! Source: control-protocol §6.1, §6.2, §9. Every document is written straight from its record, with
+//! no tree in between: a list of 1,000 devices is one pass into one buffer. Secrets never appear;
+//! where MeshCentral shows that there is one, it is the number 1.
+
+use std::collections::BTreeMap;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::hub::Hub;
+use crate::model::record::Invite;
+use crate::model::{
+    AgentFacts, Connectivity, Device, DomainId, Group, GroupId, GroupKind, Link, LinkTarget,
+    NodeId, Rights, User, UserGroup, UserGroupId,
+};
+
+/// Who has a right on what: the `links` that groups and devices show. The accounts' side decides
+/// about rights; this is the same seen from the other end.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    groups: BTreeMap<GroupId, Vec<Holder>>,
+    devices: BTreeMap<NodeId, Vec<Holder>>,
+    user_groups: BTreeMap<UserGroupId, Vec<Holder>>,
+}
+
+/// One account or user group that has a right on something.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    id: String,
+    name: String,
+    rights: Rights,
+}
+
+impl Holders {
+    /// All links of a domain, turned round.
+    pub(super) fn of(hub: &Hub, domain: &DomainId) -> Self {
+        let mut holders = Self::default();
+        for user in hub.store.users(domain) {
+            holders.add(&user.links, || user.id.to_string(), &user.name);
+        }
+        for group in hub.store.user_groups(domain) {
+            holders.add(&group.links, || group.id.to_string(), &group.name);
+        }
+        holders
+    }
+
+    fn add(&mut self, links: &[Link], id: impl Fn() -> String, name: &str) {
+        for link in links {
+            let list = match &link.to {
+                LinkTarget::Group(id) => self.groups.entry(id.clone()).or_default(),
+                LinkTarget::Device(id) => self.devices.entry(id.clone()).or_default(),
+                LinkTarget::UserGroup(id) => self.user_groups.entry(id.clone()).or_default(),
+            };
+            list.push(Holder { id: id(), name: name.to_owned(), rights: link.rights });
+        }
+    }
+
+    /// Who has a right on a group.
+    pub(super) fn on_group(&self, id: &GroupId) -> &[Holder] {
+        self.groups.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Who has a right on a device itself.
+    pub(super) fn on_device(&self, id: &NodeId) -> &[Holder] {
+        self.devices.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The members of a user group.
+    pub(super) fn members_of(&self, id: &UserGroupId) -> &[Holder] {
+        self.user_groups.get(id).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// `links` of a group: with names.
+struct NamedLinks<'a>(&'a [Holder]);
+/// `links` of a device: without names.
+struct PlainLinks<'a>(&'a [Holder]);
+
+impl Serialize for NamedLinks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Named<'a> {
+            name: &'a str,
+            rights: u32,
+        }
+        serializer.collect_map(
+            self.0.iter().map(|h| (&h.id, Named { name: &h.name, rights: h.rights.bits() })),
+        )
+    }
+}
+
+impl Serialize for PlainLinks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Plain {
+            rights: u32,
+        }
+        serializer.collect_map(self.0.iter().map(|h| (&h.id, Plain { rights: h.rights.bits() })))
+    }
+}
+
+/// The `links` object of a group, for answers and events.
+pub(super) fn group_links(holders: &[Holder]) -> Value {
+    to_value(&NamedLinks(holders))
+}
+
+/// A document as a tree, for events.
+pub(super) fn to_value(document: &impl Serialize) -> Value {
+    // The documents of this file have text keys and finite numbers only: this cannot fail.
+    serde_json::to_value(document).unwrap_or_default()
+}
+
+/// A device.
+pub(super) struct NodeDocument<'a> {
+    pub(super) device: &'a Device,
+    /// Kind of its group, `mtype`.
+    pub(super) kind: GroupKind,
+    /// Who has a right on the device itself.
+    pub(super) holders: &'a [Holder],
+    /// Whether to name the group; inside `nodes` it is the key of the outer map.
+    pub(super) with_group: bool,
+    /// How it is connected; events mostly leave that out.
+    pub(super) state: Option<Connectivity>,
+    /// Sessions running on it.
+    pub(super) sessions: Option<&'a BTreeMap<String, Value>>,
+}
+
+/// Members written by [`NodeDocument`] itself; what an agent reports cannot take their names.
+const NODE_MEMBERS: [&str; 29] = [
+    "type",
+    "_id",
+    "mtype",
+    "meshid",
+    "icon",
+    "name",
+    "rname",
+    "domain",
+    "agent",
+    "host",
+    "firstconnect",
+    "ip",
+    "osdesc",
+    "consent",
+    "desc",
+    "tags",
+    "users",
+    "lusers",
+    "lastbootuptime",
+    "links",
+    "conn",
+    "pwr",
+    "agct",
+    "cict",
+    "sessions",
+    "ssh",
+    "rdp",
+    "pmt",
+    "rights",
+];
+
+impl Serialize for NodeDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let device = self.device;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "node")?;
+        map.serialize_entry("mtype", &self.kind.mtype())?;
+        map.serialize_entry("_id", &Text(&device.id))?;
+        map.serialize_entry("icon", &device.icon)?;
+        if self.with_group {
+            map.serialize_entry("meshid", &Text(&device.group))?;
+        }
+        map.serialize_entry("name", &device.name)?;
+        map.serialize_entry("rname", &device.host_name)?;
+        map.serialize_entry("domain", device.id.domain.as_str())?;
+        if let Some(agent) = &device.agent {
+            map.serialize_entry("agent", &AgentDocument(agent))?;
+        }
+        map.serialize_entry("host", &device.host)?;
+        map.serialize_entry("firstconnect", &device.first_connect)?;
+        entry(&mut map, "ip", device.ip.as_ref())?;
+        entry(&mut map, "osdesc", device.os.as_ref())?;
+        entry(&mut map, "consent", nonzero(device.consent))?;
+        entry(&mut map, "desc", device.desc.as_ref())?;
+        entry(&mut map, "tags", filled(&device.tags))?;
+        entry(&mut map, "users", filled(&device.users))?;
+        entry(&mut map, "lusers", filled(&device.local_users))?;
+        entry(&mut map, "lastbootuptime", device.last_boot)?;
+        for (name, port) in &device.ports {
+            map.serialize_entry(name, port)?;
+        }
+        for (name, json) in &device.extra {
+            if NODE_MEMBERS.contains(&name.as_str()) {
+                continue;
+            }
+            if name == "intelamt" {
+                entry(&mut map, name, masked_amt(json))?;
+            } else {
+                entry(&mut map, name, serde_json::from_str::<&RawValue>(json).ok())?;
+            }
+        }
+        entry(&mut map, "links", filled(self.holders).map(PlainLinks))?;
+        if let Some(state) = self.state.filter(|state| state.conn != 0) {
+            map.serialize_entry("conn", &state.conn)?;
+            map.serialize_entry("pwr", &state.power)?;
+            entry(&mut map, "agct", state.agent_since)?;
+        }
+        entry(&mut map, "sessions", self.sessions.filter(|sessions| !sessions.is_empty()))?;
+        map.end()
+    }
+}
+
+/// `intelamt` as an agent reported it, without credentials.
+fn masked_amt(json: &str) -> Option<Value> {
+    let mut amt: Value = serde_json::from_str(json).ok()?;
+    for secret in ["pass", "mpspass"] {
+        if let Some(value) = amt.get_mut(secret) {
+            *value = 1.into();
+        }
+    }
+    Some(amt)
+}
+
+struct AgentDocument<'a>(&'a AgentFacts);
+
+impl Serialize for AgentDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("ver", &self.0.version)?;
+        map.serialize_entry("id", &self.0.id)?;
+        map.serialize_entry("caps", &self.0.caps)?;
+        entry(&mut map, "core", self.0.core.as_ref())?;
+        entry(&mut map, "root", self.0.root)?;
+        map.end()
+    }
+}
+
+/// A device group.
+pub(super) struct GroupDocument<'a> {
+    pub(super) group: &'a Group,
+    /// Who has a right on it.
+    pub(super) holders: &'a [Holder],
+}
+
+impl Serialize for GroupDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let group = self.group;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "mesh")?;
+        map.serialize_entry("_id", &Text(&group.id))?;
+        map.serialize_entry("name", &group.name)?;
+        map.serialize_entry("mtype", &group.kind.mtype())?;
+        entry(&mut map, "desc", Some(&group.desc).filter(|desc| !desc.is_empty()))?;
+        map.serialize_entry("domain", group.domain().as_str())?;
+        map.serialize_entry("links", &NamedLinks(self.holders))?;
+        map.serialize_entry("creation", &group.created)?;
+        if let Some(creator) = &group.creator {
+            map.serialize_entry("creatorid", &Text(creator))?;
+            map.serialize_entry("creatorname", creator.name())?;
+        }
+        entry(&mut map, "flags", nonzero(group.flags))?;
+        entry(&mut map, "consent", nonzero(group.consent))?;
+        entry(&mut map, "expireDevs", nonzero(group.expire_devices.into()))?;
+        entry(&mut map, "invite", group.invite.as_ref().map(InviteDocument))?;
+        map.end()
+    }
+}
+
+/// Invitation codes of a group.
+pub(super) struct InviteDocument<'a>(pub(super) &'a Invite);
+
+impl Serialize for InviteDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("codes", &self.0.codes)?;
+        map.serialize_entry("flags", &self.0.flags)?;
+        entry(&mut map, "ag", nonzero(self.0.agents))?;
+        map.end()
+    }
+}
+
+/// An account as others may see it: never with its password.
+pub(super) struct AccountDocument<'a>(pub(super) &'a User);
+
+impl Serialize for AccountDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let user = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("_id", &Text(&user.id))?;
+        map.serialize_entry("name", &user.name)?;
+        map.serialize_entry("creation", &user.created)?;
+        match user.password_changed {
+            Some(when) => map.serialize_entry("passchange", &when)?,
+            None => map.serialize_entry("passchange", &-1)?,
+        }
+        if let Some(email) = &user.email {
+            map.serialize_entry("email", email)?;
+            map.serialize_entry("emailVerified", &user.email_verified)?;
+        }
+        entry(&mut map, "realname", user.real_name.as_ref())?;
+        map.serialize_entry("siteadmin", &user.site.bits())?;
+        entry(&mut map, "removeRights", nonzero(user.remove_rights.bits()))?;
+        entry(&mut map, "consent", nonzero(user.consent))?;
+        entry(&mut map, "links", filled(&user.links).map(AccountLinks))?;
+        entry(&mut map, "login", user.login)?;
+        map.end()
+    }
+}
+
+/// `links` of an account or user group: what it has rights on.
+struct AccountLinks<'a>(&'a [Link]);
+
+impl Serialize for AccountLinks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Right {
+            rights: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            notify: Option<u32>,
+        }
+        serializer.collect_map(self.0.iter().map(|link| {
+            let right = Right { rights: link.rights.bits(), notify: nonzero(link.notify) };
+            match &link.to {
+                LinkTarget::Group(id) => (id.to_string(), right),
+                LinkTarget::Device(id) => (id.to_string(), right),
+                LinkTarget::UserGroup(id) => (id.to_string(), right),
+            }
+        }))
+    }
+}
+
+/// A user group with its members and rights.
+pub(super) struct UserGroupDocument<'a> {
+    pub(super) group: &'a UserGroup,
+    /// Its members.
+    pub(super) members: &'a [Holder],
+}
+
+impl Serialize for UserGroupDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let group = self.group;
+        let mut links = to_value(&AccountLinks(&group.links));
+        if let Some(links) = links.as_object_mut() {
+            for member in self.members {
+                let rights = member.rights.bits();
+                let value =
+                    serde_json::json!({"userid": member.id, "name": member.name, "rights": rights});
+                links.insert(member.id.clone(), value);
+            }
+        }
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "ugrp")?;
+        map.serialize_entry("_id", &Text(&group.id))?;
+        map.serialize_entry("name", &group.name)?;
+        entry(&mut map, "desc", Some(&group.desc).filter(|desc| !desc.is_empty()))?;
+        map.serialize_entry("domain", group.id.domain.as_str())?;
+        map.serialize_entry("links", &links)?;
+        entry(&mut map, "consent", nonzero(group.consent))?;
+        map.end()
+    }
+}
+
+/// Anything that displays as its JSON text: an id.
+pub(super) struct Text<'a, T>(pub(super) &'a T);
+
+impl<T: std::fmt::Display> Serialize for Text<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+/// Writes a member if there is a value.
+fn entry<M: SerializeMap>(
+    map: &mut M,
+    name: &str,
+    value: Option<impl Serialize>,
+) -> Result<(), M::Error> {
+    match value {
+        Some(value) => map.serialize_entry(name, &value),
+        None => Ok(()),
+    }
+}
+
+fn nonzero(n: u32) -> Option<u32> {
+    (n != 0).then_some(n)
+}
+
+fn filled<T>(list: &[T]) -> Option<&[T]> {
+    (!list.is_empty()).then_some(list)
+}

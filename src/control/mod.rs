@@ -1,0 +1,109 @@
+//! The user side: `/control.ashx`, spoken by meshctrl, libmeshctrl, MeshCentral Router, scripts and
+//! the web page.
+//!
+//! The way of a client: [`auth::Gate`] turns an HTTP upgrade into an account or a refusal,
+//! [`session::Session`] answers its requests and hands it events, [`socket`] moves the texts between
+//! both and a WebSocket. Requests are looked up in one table ([`actions`]), where each names the
+//! right it needs; handlers get only what the table's entry has granted.
+
+mod actions;
+pub mod auth;
+mod documents;
+mod filter;
+mod limiter;
+mod notify;
+pub mod request;
+pub mod session;
+pub mod setup;
+pub mod socket;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::hub::Hub;
+use crate::identity::cookie::{CookieKey, LOGIN_KEY};
+use crate::identity::password::Passwords;
+use crate::model::Key48;
+use crate::store::Store;
+
+/// What a session tells about the server it runs on; filled in by the wiring.
+#[derive(Clone, Debug)]
+pub struct ServerFacts {
+    /// The certificate's name, which is the name the server is reached by.
+    pub name: String,
+    /// HTTPS port as seen by clients.
+    pub port: u16,
+    /// Plain HTTP port that redirects; 0 if there is none.
+    pub redirect_port: u16,
+    /// Intel AMT port as seen by clients; 0 if there is none.
+    pub mps_port: u16,
+    /// SHA-384 of the web certificate in DER form.
+    pub tls_hash: Key48,
+    /// Hash of the agent-server certificate's key, by which agents know the server.
+    pub agent_cert_hash: Key48,
+    /// End of the web certificate, milliseconds since 1970.
+    pub cert_expires: Option<u64>,
+}
+
+/// What all sessions of one server share.
+pub struct Control {
+    hub: Rc<Hub>,
+    /// Who computes passwords.
+    passwords: Passwords,
+    /// Key of login and relay cookies.
+    cookies: CookieKey,
+    /// Replaced when the web certificate is.
+    facts: RefCell<Rc<ServerFacts>>,
+    /// The door.
+    pub gate: auth::Gate,
+    unknown_actions: Cell<u64>,
+}
+
+impl Control {
+    /// The control room of `hub`.
+    pub fn new(
+        hub: Rc<Hub>,
+        passwords: Passwords,
+        cookies: CookieKey,
+        facts: ServerFacts,
+    ) -> Rc<Self> {
+        let gate = auth::Gate::new(hub.clone(), passwords.clone(), cookies.clone());
+        Rc::new(Self {
+            hub,
+            passwords,
+            cookies,
+            facts: RefCell::new(Rc::new(facts)),
+            gate,
+            unknown_actions: Cell::new(0),
+        })
+    }
+
+    /// The facts in force.
+    pub fn facts(&self) -> Rc<ServerFacts> {
+        self.facts.borrow().clone()
+    }
+
+    /// Puts other facts in force (the web certificate was replaced).
+    pub fn set_facts(&self, facts: ServerFacts) {
+        *self.facts.borrow_mut() = Rc::new(facts);
+    }
+
+    /// How many requests asked for an action this server does not know.
+    pub fn unknown_actions(&self) -> u64 {
+        self.unknown_actions.get()
+    }
+}
+
+/// The key of login cookies, made at the first call. `None` without randomness.
+pub fn login_key(store: &Store) -> Option<CookieKey> {
+    if let Some(key) = store.secret(LOGIN_KEY).and_then(|secret| CookieKey::new(&secret)) {
+        return Some(key);
+    }
+    let secret = CookieKey::fresh_secret(LOGIN_KEY).ok()?;
+    let key = CookieKey::new(&secret)?;
+    store.put(secret).later();
+    Some(key)
+}
+
+#[cfg(test)]
+mod testing;

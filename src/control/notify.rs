@@ -1,0 +1,56 @@
+//! Whom an event is for: subscriptions of accounts and targets of groups.
+//!
+//! Source: control-protocol §7.1. A session's subscriptions follow from its account alone; they are
+//! recomputed at once when an account changes, so that nobody is told a moment too long.
+
+use std::collections::BTreeSet;
+
+use crate::hub::{Hub, SessionMessage};
+use crate::model::{Group, LinkTarget, SiteRights, Target, User, UserId};
+
+/// What the sessions of `user` are subscribed to.
+pub(super) fn subscriptions(user: &User) -> BTreeSet<Target> {
+    let mut targets = BTreeSet::from([Target::User(user.id.clone()), Target::AllUsers]);
+    if user.site.allows(SiteRights::ALL_EVENTS) {
+        targets.insert(Target::All);
+    }
+    if user.site.allows(SiteRights::MANAGE_USERS) {
+        targets.insert(Target::AccountManagers);
+    }
+    targets.extend(user.links.iter().map(|link| match &link.to {
+        LinkTarget::Group(id) => Target::Group(id.clone()),
+        LinkTarget::Device(id) => Target::Device(id.clone()),
+        LinkTarget::UserGroup(id) => Target::UserGroup(id.clone()),
+    }));
+    targets
+}
+
+/// Puts a changed account into effect for its sessions.
+pub(super) fn account_changed(hub: &Hub, id: &UserId) {
+    let targets = hub.store.user(id).map(|user| subscriptions(&user)).unwrap_or_default();
+    for session in hub.sessions_of(id) {
+        *session.subscriptions.borrow_mut() = targets.clone();
+        // A session with a full mailbox looks at its account before each request anyway.
+        let _ = session.mailbox.push(SessionMessage::AccountChanged);
+    }
+}
+
+/// Ends all sessions of an account.
+pub(super) fn end_sessions(hub: &Hub, id: &UserId, why: &str) {
+    for session in hub.sessions_of(id) {
+        let _ = session.mailbox.push(SessionMessage::Stop(why.into()));
+        session.mailbox.close();
+    }
+}
+
+/// Targets of an event about `group`: itself, everyone who sees all, and linked user groups.
+pub(super) fn group_targets(hub: &Hub, group: &Group) -> Vec<Target> {
+    let mut targets = vec![Target::All, Target::Group(group.id.clone())];
+    let on_group = LinkTarget::Group(group.id.clone());
+    for user_group in hub.store.user_groups(group.domain()) {
+        if user_group.links.iter().any(|link| link.to == on_group) {
+            targets.push(Target::UserGroup(user_group.id.clone()));
+        }
+    }
+    targets
+}

@@ -1,0 +1,249 @@
+//! One login of a user: requests and events in, texts out. No sockets, no timers.
+//!
+//! The account is looked up anew for every request and event, so a right that was taken away is gone
+//! at once. What a session keeps is its place in the hub and who is at the other end: well below a
+//! kilobyte.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use log::{info, warn};
+use serde_json::{Map, Value, json};
+
+use crate::config::Reach;
+use crate::hub::{Hub, Mailbox, SESSION_MAILBOX, SessionLink, SessionMessage};
+use crate::model::{Event, Millis, SessionId, SiteRights, Target, User};
+
+use super::actions::{self, Call};
+use super::auth::Login;
+use super::documents::{AccountDocument, to_value};
+use super::request::Request;
+use super::{Control, filter, notify};
+
+/// A user's session, registered with the hub as long as it lives.
+pub struct Session {
+    control: Rc<Control>,
+    link: Rc<SessionLink>,
+    login: Login,
+}
+
+/// What a session wants to happen.
+#[derive(Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Texts to send, in this order.
+    pub texts: Vec<String>,
+    /// Whether the session is over once they are sent.
+    pub end: bool,
+}
+
+impl Outcome {
+    fn nothing() -> Self {
+        Self::default()
+    }
+
+    fn text(text: String) -> Self {
+        Self { texts: vec![text], end: false }
+    }
+
+    fn end(text: Option<String>) -> Self {
+        Self { texts: text.into_iter().collect(), end: true }
+    }
+}
+
+impl Session {
+    /// Opens a session. When there are too many already, the error is the frame that says so.
+    pub fn open(control: &Rc<Control>, login: Login) -> Result<Self, String> {
+        let hub = &control.hub;
+        let Some(user) = hub.store.user(&login.user) else {
+            return Err(super::auth::Refusal::NoAuth.frame());
+        };
+        if is_crowded(hub, &user) {
+            info!("control: {} from {} refused: too many sessions", user.id, login.remote);
+            return Err(stopped("Session count exceed"));
+        }
+        let mut nonce = [0; 20];
+        if getrandom::fill(&mut nonce).is_err() {
+            return Err(super::auth::Refusal::NoAuth.frame());
+        }
+        let link = Rc::new(SessionLink {
+            id: SessionId { user: user.id.clone(), nonce },
+            subscriptions: RefCell::new(notify::subscriptions(&user)),
+            missed: Cell::new(false),
+            mailbox: Mailbox::new(SESSION_MAILBOX),
+        });
+        info!("control: {} logged in from {} by {:?}", user.id, login.remote, login.method);
+        hub.session_started(link.clone());
+        let session = Self { control: control.clone(), link, login };
+        session.tell_session_count();
+        Ok(session)
+    }
+
+    /// Where the hub puts messages for this session.
+    pub fn link(&self) -> &Rc<SessionLink> {
+        &self.link
+    }
+
+    /// The first two texts of a session: `serverinfo` and `userinfo`.
+    pub fn greeting(&self) -> Outcome {
+        let Some(user) = self.account() else { return Outcome::end(None) };
+        let account = json!({"action": "userinfo", "userinfo": to_value(&AccountDocument(&user))});
+        Outcome { texts: vec![self.server_info(&user), account.to_string()], end: false }
+    }
+
+    /// Answers a request. Anything that is no request is ignored.
+    pub async fn request(&self, message: &[u8]) -> Outcome {
+        let Some(user) = self.account() else { return Outcome::end(None) };
+        let Some(request) = Request::parse(message) else { return Outcome::nothing() };
+        if request.action == "close" {
+            return Outcome::end(None);
+        }
+        let Some(action) = actions::find(&request.action) else {
+            self.control.unknown_actions.set(self.control.unknown_actions.get() + 1);
+            return Outcome::nothing();
+        };
+        let call = Call::new(&self.control, &self.link, &self.login, user, request, action);
+        let answer = action.perform(&call);
+        let mut texts = answer.frames;
+        for commit in answer.commits {
+            if let Err(error) = commit.await {
+                // The change is in force and will be written again; the client may not care.
+                warn!("control: {} of {}: {error}", call.request.action, call.user.id);
+            }
+        }
+        if let Some(later) = answer.later {
+            texts.extend(later.await);
+        }
+        Outcome { texts, end: false }
+    }
+
+    /// Turns a message of the hub into texts.
+    pub fn receive(&self, message: SessionMessage) -> Outcome {
+        let mut outcome = match message {
+            SessionMessage::Text(text) => Outcome::text(text.as_ref().to_owned()),
+            SessionMessage::Stop(why) => return Outcome::end(Some(stopped(&why))),
+            SessionMessage::Event(published) => {
+                let Some(user) = self.account() else { return Outcome::end(None) };
+                match filter::text_for(&self.control.hub, &user, &published) {
+                    Some(text) => Outcome::text(text.into_owned()),
+                    None => Outcome::nothing(),
+                }
+            }
+            SessionMessage::AccountChanged => {
+                let Some(user) = self.account() else { return Outcome::end(None) };
+                *self.link.subscriptions.borrow_mut() = notify::subscriptions(&user);
+                Outcome::nothing()
+            }
+        };
+        if self.link.missed.take() {
+            outcome.texts.insert(0, self.resync());
+        }
+        outcome
+    }
+
+    /// The account as it is now; `None` once it is removed or locked.
+    fn account(&self) -> Option<Rc<User>> {
+        let user = self.control.hub.store.user(&self.login.user)?;
+        (!user.site.restricted(SiteRights::LOCKED)).then_some(user)
+    }
+
+    /// Tells a slow client that events were dropped: it should ask for lists again.
+    fn resync(&self) -> String {
+        let domain = self.login.user.domain.clone();
+        let event = Event::new("resync", domain).transient().to_json(Millis::default());
+        json!({"action": "event", "event": event}).to_string()
+    }
+
+    fn tell_session_count(&self) {
+        let hub = &self.control.hub;
+        let user = &self.login.user;
+        let mut event = Event::new("wssessioncount", user.domain.clone())
+            .with("count", hub.sessions_of(user).len())
+            .to(Target::All)
+            .to(Target::AccountManagers)
+            .transient();
+        event.actor = Some(user.clone());
+        hub.publish(event);
+    }
+
+    fn server_info(&self, user: &User) -> String {
+        let (hub, facts) = (&self.control.hub, self.control.facts());
+        let config = hub.config();
+        let domain = &user.id.domain;
+        let suffix = if domain.is_default() { String::new() } else { format!("/{domain}") };
+        let port = if facts.port == 443 { String::new() } else { format!(":{}", facts.port) };
+        let info = json!({
+            "domain": domain.as_str(),
+            "name": facts.name,
+            "mpsname": facts.name,
+            "mpsport": facts.mps_port,
+            "port": facts.port,
+            "emailcheck": false,
+            "domainauth": false,
+            "serverTime": hub.now(),
+            "features": features(config.settings.reach, facts.mps_port != 0),
+            "features2": if config.settings.no_agent_update { NO_AGENT_UPDATE } else { 0 },
+            "languages": ["en"],
+            "tlshash": facts.tls_hash.hex(),
+            "agentCertHash": facts.agent_cert_hash.text(),
+            "https": true,
+            "redirport": facts.redirect_port,
+            "magenturl": format!("mc://{}{port}{suffix}", facts.name),
+            "domainsuffix": suffix,
+            "logoutonidlesessiontimeout": true,
+        });
+        let Value::Object(mut info) = info else { return String::new() };
+        if user.site.is_full()
+            && let Some(end) = facts.cert_expires
+        {
+            info.insert("certExpire".into(), end.into());
+        }
+        let mut frame = Map::new();
+        frame.insert("action".into(), "serverinfo".into());
+        frame.insert("serverinfo".into(), info.into());
+        Value::Object(frame).to_string()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.link.mailbox.close();
+        self.control.hub.session_ended(&self.link.id);
+        self.tell_session_count();
+    }
+}
+
+/// Bit of `features2`: agents are not updated.
+const NO_AGENT_UPDATE: u32 = 0x10;
+
+/// `features` of `serverinfo`: what this server can and cannot do (§3.2).
+fn features(reach: Reach, has_mps: bool) -> u32 {
+    const WAN_ONLY: u32 = 0x1;
+    const LAN_ONLY: u32 = 0x2;
+    const NO_USER_FILES: u32 = 0x8;
+    const NO_CIRA: u32 = 0x400;
+    const NO_NOVNC: u32 = 0x2000_0000;
+    const NO_WEB_RDP: u32 = 0x4000_0000;
+    let reach = match reach {
+        Reach::Hybrid => 0,
+        Reach::Wan => WAN_ONLY,
+        Reach::Lan => LAN_ONLY,
+    };
+    reach | NO_USER_FILES | NO_NOVNC | NO_WEB_RDP | if has_mps { 0 } else { NO_CIRA }
+}
+
+/// Whether the domain or the account has as many sessions as it may have.
+fn is_crowded(hub: &Hub, user: &User) -> bool {
+    let config = hub.config();
+    let domain = config.domain(&user.id.domain);
+    let (mut all, mut own) = (0, 0);
+    for session in hub.sessions() {
+        all += usize::from(session.id.user.domain == user.id.domain);
+        own += usize::from(session.id.user == user.id);
+    }
+    domain.max_user_sessions.is_some_and(|max| all >= max)
+        || domain.max_single_user_sessions.is_some_and(|max| own >= max)
+}
+
+fn stopped(why: &str) -> String {
+    json!({"action": "stopped", "msg": why}).to_string()
+}

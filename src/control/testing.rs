@@ -1,0 +1,175 @@
+//! A small world for the tests of this room: accounts, groups, devices and connected agents.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use futures_lite::future::{block_on, poll_fn, poll_once};
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::hub::{AGENT_MAILBOX, AgentCommand, AgentLink, Hub, Mailbox, SessionMessage};
+use crate::identity::cookie::{CookieKey, LOGIN_KEY};
+use crate::identity::password::{self, Passwords};
+use crate::model::{
+    AgentFacts, Device, DomainId, Group, GroupId, GroupKind, Key48, LinkTarget, Millis, NodeId,
+    PasswordHash, Rights, Secret, SiteRights, User, UserId,
+};
+use crate::store::Store;
+
+use super::auth::{Login, Method, Upgrade};
+use super::session::{Outcome, Session};
+use super::{Control, ServerFacts};
+
+/// `x-meshauth` of the full administrator.
+pub(super) const ADMIN_AUTH: &str = "YWRtaW4=,QWRtMW4hcGFzcw==";
+
+pub(super) static DOMAIN: LazyLock<DomainId> = LazyLock::new(DomainId::default);
+
+/// A server in memory.
+pub(super) struct World {
+    pub(super) hub: Rc<Hub>,
+    pub(super) control: Rc<Control>,
+}
+
+/// An upgrade from 127.0.0.1 with that header.
+pub(super) fn upgrade(meshauth: Option<&str>) -> Upgrade<'_> {
+    Upgrade {
+        domain: &DOMAIN,
+        remote: "127.0.0.1:4000".parse().unwrap(),
+        scheme: "https",
+        host: Some("127.0.0.1:15443"),
+        origin: None,
+        query: "",
+        meshauth,
+    }
+}
+
+pub(super) fn group_id(n: u8) -> GroupId {
+    GroupId::new(DomainId::default(), Key48([n; 48]))
+}
+
+pub(super) fn node_id(n: u8) -> NodeId {
+    NodeId::new(DomainId::default(), Key48([n; 48]))
+}
+
+impl World {
+    /// Account `admin` (`Adm1n!pass`, full administrator, no links) and the key of the vectors.
+    pub(super) fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(super) fn with(config: Config) -> Self {
+        static ADMIN: LazyLock<PasswordHash> = LazyLock::new(|| password::hash("Adm1n!pass"));
+        let hub = Hub::new(Store::in_memory(), config, Millis(0));
+        let secret = Secret { name: LOGIN_KEY.into(), bytes: (0..80).collect() };
+        let key = CookieKey::new(&secret).unwrap();
+        let facts = ServerFacts {
+            name: "127.0.0.1".into(),
+            port: 15443,
+            redirect_port: 0,
+            mps_port: 0,
+            tls_hash: Key48([7; 48]),
+            agent_cert_hash: Key48([8; 48]),
+            cert_expires: Some(2_524_521_600_000),
+        };
+        let control = Control::new(hub.clone(), Passwords::default(), key, facts);
+        let world = Self { hub, control };
+        let mut admin = world.user("admin", SiteRights::FULL);
+        admin.password = ADMIN.clone();
+        world.hub.store.put(admin).later();
+        world
+    }
+
+    pub(super) fn domain(&self) -> DomainId {
+        DomainId::default()
+    }
+
+    /// A new account.
+    pub(super) fn user(&self, name: &str, site: SiteRights) -> User {
+        let id = UserId::new(self.domain(), name).unwrap();
+        let user = User { site, ..User::new(id, name, PasswordHash::None, Millis(0)) };
+        self.hub.store.put(user.clone()).later();
+        user
+    }
+
+    /// Gives an account a right.
+    pub(super) fn link(&self, name: &str, target: LinkTarget, rights: Rights) {
+        let id = UserId::new(self.domain(), name).unwrap();
+        let mut user = (*self.hub.store.user(&id).unwrap()).clone();
+        user.set_link(target, Some(rights));
+        self.hub.store.put(user).later();
+        super::notify::account_changed(&self.hub, &id);
+    }
+
+    /// A group of agents.
+    pub(super) fn group(&self, n: u8, name: &str) -> GroupId {
+        let id = group_id(n);
+        let group = Group::new(id.clone(), name, GroupKind::Agent, Millis(1000));
+        self.hub.store.put(group).later();
+        id
+    }
+
+    /// A Linux device with a connected agent.
+    pub(super) fn device(&self, n: u8, group: &GroupId, name: &str) -> Rc<AgentLink> {
+        let device = Device {
+            agent: Some(AgentFacts { id: 6, caps: 30, ..AgentFacts::default() }),
+            ..Device::new(node_id(n), group.clone(), name, Millis(2000))
+        };
+        self.hub.store.put(device).later();
+        let link = Rc::new(AgentLink {
+            node: node_id(n),
+            agent_id: 6,
+            remote: "10.0.0.9:5000".parse().unwrap(),
+            since: Millis(3000),
+            sessions: RefCell::default(),
+            mailbox: Mailbox::new(AGENT_MAILBOX),
+        });
+        self.hub.agent_connected(link.clone());
+        link
+    }
+
+    /// Logs an account in.
+    pub(super) fn session(&self, name: &str) -> Session {
+        let remote: SocketAddr = "127.0.0.1:4001".parse().unwrap();
+        let user = UserId::new(self.domain(), name).unwrap();
+        let login = Login { user, remote, method: Method::Password };
+        let session = Session::open(&self.control, login).unwrap();
+        heard(&session);
+        session
+    }
+}
+
+/// Asks, and returns the answers.
+pub(super) fn ask(session: &Session, request: &Value) -> Vec<Value> {
+    texts(block_on(session.request(request.to_string().as_bytes())))
+}
+
+/// Everything the hub has put into the session's mailbox, as the client would see it.
+pub(super) fn heard(session: &Session) -> Vec<Value> {
+    let mailbox = &session.link().mailbox;
+    let mut all = Vec::new();
+    while let Some(Some(message)) = block_on(poll_once(poll_fn(|cx| mailbox.poll_next(cx)))) {
+        let is_stop = matches!(message, SessionMessage::Stop(_));
+        all.extend(texts(session.receive(message)));
+        if is_stop {
+            break;
+        }
+    }
+    all
+}
+
+/// What was put into an agent's mailbox.
+pub(super) fn commands(agent: &AgentLink) -> Vec<AgentCommand> {
+    let mut all = Vec::new();
+    let next = || block_on(poll_once(poll_fn(|cx| agent.mailbox.poll_next(cx))));
+    while let Some(Some(command)) = next() {
+        all.push(command);
+    }
+    all
+}
+
+pub(super) fn texts(outcome: Outcome) -> Vec<Value> {
+    outcome.texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+}
