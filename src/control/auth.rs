@@ -15,7 +15,7 @@ use log::{info, warn};
 use serde_json::json;
 
 use crate::config::Domain;
-use crate::hub::Hub;
+use crate::hub::{Hub, Refused};
 use crate::identity::cookie::{AUTH_LIFETIME, CookieKey, same_neighbourhood};
 use crate::identity::password::{Busy, Passwords, Verdict};
 use crate::model::{DomainId, SiteRights, User, UserId};
@@ -106,6 +106,20 @@ pub struct Login {
     pub remote: SocketAddr,
     /// How.
     pub method: Method,
+    /// The name or address the client calls the server by, without its port.
+    pub host: Box<str>,
+}
+
+impl Upgrade<'_> {
+    fn login(&self, user: UserId, method: Method) -> Login {
+        let host = self.host.unwrap_or("localhost");
+        let name = match host.rsplit_once(':') {
+            // In `[::1]` the last colon is part of the address.
+            Some((name, port)) if !port.contains(']') => name,
+            _ => host,
+        };
+        Login { user, remote: self.remote, method, host: name.into() }
+    }
 }
 
 /// The door of the control channel.
@@ -134,10 +148,14 @@ impl Gate {
     /// blocking pool.
     pub async fn admit(&self, upgrade: &Upgrade<'_>) -> Result<Login, Refusal> {
         let outcome = self.decide(upgrade).await;
-        if let Err(refusal) = outcome {
+        if let Err(refusal) = &outcome {
             // Stable form: intrusion filters (fail2ban) match this line.
             let ip = upgrade.remote.ip().to_canonical();
             warn!("control: login failed from {ip} ({})", refusal.words().1);
+            self.hub.metrics.refuse(match refusal {
+                Refusal::Banned => Refused::Banned,
+                _ => Refused::UserAuth,
+            });
         }
         outcome
     }
@@ -169,7 +187,7 @@ impl Gate {
         }
         let cookie = param(upgrade.query, "auth");
         if let Some(user) = cookie.as_deref().and_then(|text| self.by_cookie(upgrade, text)) {
-            return Ok(Login { user, remote: upgrade.remote, method: Method::Cookie });
+            return Ok(upgrade.login(user, Method::Cookie));
         }
         match upgrade.meshauth {
             Some(header) => self.by_password(upgrade, from_header(header)?).await,
@@ -226,7 +244,7 @@ impl Gate {
         if user.site.restricted(SiteRights::NO_TOOLS) {
             return Err(Refusal::NoTools);
         }
-        Ok(Login { user: user.id.clone(), remote: upgrade.remote, method: Method::Password })
+        Ok(upgrade.login(user.id.clone(), Method::Password))
     }
 
     /// Keeps the password in today's form from now on.

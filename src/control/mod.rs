@@ -8,7 +8,6 @@
 
 mod actions;
 pub mod auth;
-mod documents;
 mod filter;
 mod limiter;
 mod notify;
@@ -17,7 +16,7 @@ pub mod session;
 pub mod setup;
 pub mod socket;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::hub::Hub;
@@ -29,8 +28,9 @@ use crate::store::Store;
 /// What a session tells about the server it runs on; filled in by the wiring.
 #[derive(Clone, Debug)]
 pub struct ServerFacts {
-    /// The certificate's name, which is the name the server is reached by.
-    pub name: String,
+    /// `cert` of the settings, the name the server is reached by; `None` if that is whatever name
+    /// or address a client used.
+    pub name: Option<String>,
     /// HTTPS port as seen by clients.
     pub port: u16,
     /// Plain HTTP port that redirects; 0 if there is none.
@@ -56,7 +56,6 @@ pub struct Control {
     facts: RefCell<Rc<ServerFacts>>,
     /// The door.
     pub gate: auth::Gate,
-    unknown_actions: Cell<u64>,
 }
 
 impl Control {
@@ -68,14 +67,7 @@ impl Control {
         facts: ServerFacts,
     ) -> Rc<Self> {
         let gate = auth::Gate::new(hub.clone(), passwords.clone(), cookies.clone());
-        Rc::new(Self {
-            hub,
-            passwords,
-            cookies,
-            facts: RefCell::new(Rc::new(facts)),
-            gate,
-            unknown_actions: Cell::new(0),
-        })
+        Rc::new(Self { hub, passwords, cookies, facts: RefCell::new(Rc::new(facts)), gate })
     }
 
     /// The facts in force.
@@ -86,11 +78,6 @@ impl Control {
     /// Puts other facts in force (the web certificate was replaced).
     pub fn set_facts(&self, facts: ServerFacts) {
         *self.facts.borrow_mut() = Rc::new(facts);
-    }
-
-    /// How many requests asked for an action this server does not know.
-    pub fn unknown_actions(&self) -> u64 {
-        self.unknown_actions.get()
     }
 }
 

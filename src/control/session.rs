@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use log::{info, warn};
 use serde_json::{Map, Value, json};
@@ -16,9 +17,9 @@ use crate::model::{Event, Millis, SessionId, SiteRights, Target, User};
 
 use super::actions::{self, Call};
 use super::auth::Login;
-use super::documents::{AccountDocument, to_value};
 use super::request::Request;
 use super::{Control, filter, notify};
+use crate::hub::documents::{AccountDocument, to_value};
 
 /// A user's session, registered with the hub as long as it lives.
 pub struct Session {
@@ -73,6 +74,7 @@ impl Session {
         });
         info!("control: {} logged in from {} by {:?}", user.id, login.remote, login.method);
         hub.session_started(link.clone());
+        hub.metrics.sessions.fetch_add(1, Relaxed);
         let session = Self { control: control.clone(), link, login };
         session.tell_session_count();
         Ok(session)
@@ -98,7 +100,7 @@ impl Session {
             return Outcome::end(None);
         }
         let Some(action) = actions::find(&request.action) else {
-            self.control.unknown_actions.set(self.control.unknown_actions.get() + 1);
+            self.control.hub.metrics.unknown_actions.fetch_add(1, Relaxed);
             return Outcome::nothing();
         };
         let call = Call::new(&self.control, &self.link, &self.login, user, request, action);
@@ -171,10 +173,11 @@ impl Session {
         let domain = &user.id.domain;
         let suffix = if domain.is_default() { String::new() } else { format!("/{domain}") };
         let port = if facts.port == 443 { String::new() } else { format!(":{}", facts.port) };
+        let name = facts.name.as_deref().unwrap_or(&self.login.host);
         let info = json!({
             "domain": domain.as_str(),
-            "name": facts.name,
-            "mpsname": facts.name,
+            "name": name,
+            "mpsname": name,
             "mpsport": facts.mps_port,
             "port": facts.port,
             "emailcheck": false,
@@ -187,7 +190,7 @@ impl Session {
             "agentCertHash": facts.agent_cert_hash.text(),
             "https": true,
             "redirport": facts.redirect_port,
-            "magenturl": format!("mc://{}{port}{suffix}", facts.name),
+            "magenturl": format!("mc://{name}{port}{suffix}"),
             "domainsuffix": suffix,
             "logoutonidlesessiontimeout": true,
         });
@@ -208,6 +211,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.link.mailbox.close();
         self.control.hub.session_ended(&self.link.id);
+        self.control.hub.metrics.sessions.fetch_sub(1, Relaxed);
         self.tell_session_count();
     }
 }

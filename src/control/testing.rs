@@ -66,7 +66,7 @@ impl World {
         let secret = Secret { name: LOGIN_KEY.into(), bytes: (0..80).collect() };
         let key = CookieKey::new(&secret).unwrap();
         let facts = ServerFacts {
-            name: "127.0.0.1".into(),
+            name: None,
             port: 15443,
             redirect_port: 0,
             mps_port: 0,
@@ -118,11 +118,16 @@ impl World {
             ..Device::new(node_id(n), group.clone(), name, Millis(2000))
         };
         self.hub.store.put(device).later();
+        self.connect(&node_id(n), Millis(3000))
+    }
+
+    /// Connects a Linux agent.
+    pub(super) fn connect(&self, node: &NodeId, since: Millis) -> Rc<AgentLink> {
         let link = Rc::new(AgentLink {
-            node: node_id(n),
+            node: node.clone(),
             agent_id: 6,
             remote: "10.0.0.9:5000".parse().unwrap(),
-            since: Millis(3000),
+            since,
             sessions: RefCell::default(),
             mailbox: Mailbox::new(AGENT_MAILBOX),
         });
@@ -134,7 +139,7 @@ impl World {
     pub(super) fn session(&self, name: &str) -> Session {
         let remote: SocketAddr = "127.0.0.1:4001".parse().unwrap();
         let user = UserId::new(self.domain(), name).unwrap();
-        let login = Login { user, remote, method: Method::Password };
+        let login = Login { user, remote, method: Method::Password, host: "127.0.0.1".into() };
         let session = Session::open(&self.control, login).unwrap();
         heard(&session);
         session

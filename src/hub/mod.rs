@@ -3,6 +3,7 @@
 //! Protocol rooms do not know each other. An agent room registers its connection here, a control
 //! room finds it here and puts a message into its mailbox; both publish events here.
 
+pub mod documents;
 mod mailbox;
 mod metrics;
 
@@ -15,10 +16,12 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::model::{
-    Clock, Connectivity, Device, Event, Millis, NodeId, Rights, SessionId, Target, User, UserId,
-    rights::Subject,
+    Clock, Connectivity, Device, Event, Group, GroupKind, LinkTarget, Millis, NodeId, Rights,
+    SessionId, Target, User, UserId, rights::Subject,
 };
 use crate::store::Store;
+
+use documents::{GroupDocument, NodeDocument};
 
 pub use mailbox::{Full, Mailbox, Weight};
 pub use metrics::{Metrics, Refused};
@@ -216,9 +219,9 @@ impl Hub {
         ];
         for group in self.store.user_groups(&device.id.domain) {
             let linked = group.links.iter().any(|l| match &l.to {
-                crate::model::LinkTarget::Group(id) => *id == device.group,
-                crate::model::LinkTarget::Device(id) => *id == device.id,
-                crate::model::LinkTarget::UserGroup(_) => false,
+                LinkTarget::Group(id) => *id == device.group,
+                LinkTarget::Device(id) => *id == device.id,
+                LinkTarget::UserGroup(_) => false,
             });
             if linked {
                 targets.push(Target::UserGroup(group.id.clone()));
@@ -227,14 +230,35 @@ impl Hub {
         targets
     }
 
-    /// A device as clients see it.
+    /// A device as clients see it in events: with its group, without its connection.
     pub fn device_document(&self, device: &Device) -> Value {
-        serde_json::json!({"_id": device.id.to_string(), "name": device.name})
+        self.node_document(device, None)
+    }
+
+    /// A device with how it is connected now.
+    pub fn connected_device_document(&self, device: &Device) -> Value {
+        self.node_document(device, Some(self.connectivity(&device.id)))
+    }
+
+    fn node_document(&self, device: &Device, state: Option<Connectivity>) -> Value {
+        let target = LinkTarget::Device(device.id.clone());
+        let holders = documents::holders_of(&self.store, &device.id.domain, &target);
+        let kind = self.store.group(&device.group).map(|group| group.kind);
+        documents::to_value(&NodeDocument {
+            device,
+            kind: kind.unwrap_or(GroupKind::Agent),
+            holders: &holders,
+            with_group: true,
+            state,
+            sessions: None,
+        })
     }
 
     /// A device group as clients see it.
-    pub fn group_document(&self, group: &crate::model::Group) -> Value {
-        serde_json::json!({"_id": group.id.to_string(), "name": group.name})
+    pub fn group_document(&self, group: &Group) -> Value {
+        let target = LinkTarget::Group(group.id.clone());
+        let holders = documents::holders_of(&self.store, group.domain(), &target);
+        documents::to_value(&GroupDocument { group, holders: &holders })
     }
 
     /// Registers a connected agent. Returns the link it replaces, if the device was connected

@@ -11,11 +11,10 @@ use serde_json::{Value, json};
 use crate::hub::{AgentCommand, Hub, SessionLink};
 use crate::identity::cookie::CookieKey;
 use crate::identity::password::Passwords;
-use crate::model::{Device, Event, EventKind, Group, GroupKind, Target, User};
+use crate::model::{Device, Event, EventKind, Group, Target, User};
 use crate::store::{Commit, Record};
 
 use super::super::auth::Login;
-use super::super::documents::{Holders, NodeDocument, to_value};
 use super::super::request::Request;
 use super::super::{Control, ServerFacts, notify};
 use super::{Action, Echo};
@@ -239,20 +238,6 @@ impl Call {
             .to(Target::All)
             .to(Target::AccountManagers)
             .to(Target::User(user.id.clone()))
-    }
-
-    /// The document of `device` for an event: with its group, without its connection.
-    pub(super) fn node_value(&self, device: &Device) -> Value {
-        let holders = Holders::of(self.hub(), &device.id.domain);
-        let kind = self.hub().store.group(&device.group).map(|group| group.kind);
-        to_value(&NodeDocument {
-            device,
-            kind: kind.unwrap_or(GroupKind::Agent),
-            holders: holders.on_device(&device.id),
-            with_group: true,
-            state: None,
-            sessions: None,
-        })
     }
 
     /// Stores a changed account and puts it into effect.

@@ -7,9 +7,9 @@ use crate::hub::AgentCommand;
 use crate::model::{Device, EventKind, Group, GroupKind, LinkTarget, Rights, Target, User};
 use crate::store::RecordKey;
 
-use super::super::documents::{AccountDocument, Holders, NodeDocument, to_value};
 use super::group_members::{account, accounts_named};
 use super::{Answer, Call, Choice, OnDevice, OnGroup};
+use crate::hub::documents::{AccountDocument, to_value};
 
 /// Longest name of a device in characters.
 const NAME_MAX: usize = 128;
@@ -43,7 +43,7 @@ pub(super) fn change(call: &Call, on: OnDevice) -> Answer<'_> {
     call.audit(format_args!("changed device {:?} ({}): {changes}", device.name, device.id));
     call.hub().publish(
         call.device_event("changenode", &device)
-            .with("node", call.node_value(&device))
+            .with("node", call.hub().device_document(&device))
             .with("msgid", 140)
             .with("msgArgs", json!([device.name, group, changes]))
             .with("msg", msg),
@@ -146,19 +146,10 @@ fn move_one(call: &Call, group: &Group, old: &Device) -> Answer<'static> {
     let commit = call.put(device.clone());
     let msg = format!("Moved device {} to group {}", device.name, group.name);
     call.audit(format_args!("{msg} ({})", device.id));
-    let holders = Holders::of(call.hub(), group.domain());
-    let node = to_value(&NodeDocument {
-        device: &device,
-        kind,
-        holders: holders.on_device(&device.id),
-        with_group: true,
-        state: Some(call.hub().connectivity(&device.id)),
-        sessions: None,
-    });
     call.hub().publish(
         call.device_event("nodemeshchange", &device)
             .to(Target::Group(old.group.clone()))
-            .with("node", node)
+            .with("node", call.hub().connected_device_document(&device))
             .with("oldMeshId", old.group.to_string())
             .with("newMeshId", group.id.to_string())
             .with("msgid", 85)
@@ -260,7 +251,7 @@ pub(super) fn add_user(call: &Call, on: OnDevice) -> Answer<'_> {
         let name = &on.device.name;
         call.hub().publish(
             event
-                .with("node", call.node_value(&on.device))
+                .with("node", call.hub().device_document(&on.device))
                 .with("msgid", msgid)
                 .with("msgArgs", json!([name]))
                 .with("msg", format!("{verb} user device rights for {name}")),

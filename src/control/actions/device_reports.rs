@@ -5,11 +5,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::hub::Hub;
-use crate::model::{Device, GroupKind, NodeId, Rights};
+use crate::model::{Device, NodeId, Rights};
 use crate::store::{Detail, DetailKind};
 
-use super::super::documents::{Holders, NodeDocument, to_value};
 use super::{Answer, Call, OnDevice};
+use crate::hub::documents::to_value;
 
 /// `getnetworkinfo`: the interfaces as the agent reported them.
 pub(super) fn network(call: &Call, on: OnDevice) -> Answer<'_> {
@@ -55,7 +55,7 @@ pub(super) fn system(call: &Call, on: OnDevice) -> Answer<'_> {
         body.retain(|name, _| !matches!(name.as_str(), "action" | "tag" | "responseid" | "noinfo"));
         body.insert("nodeid".into(), on.device.id.to_string().into());
         if call.request.is_true("nodeinfo") {
-            body.insert("node".into(), call.node_value(&on.device));
+            body.insert("node".into(), call.hub().device_document(&on.device));
             body.insert("rights".into(), on.rights.bits().into());
         }
         call.reply(body)
@@ -85,14 +85,13 @@ pub(super) fn details(call: &Call) -> Answer<'_> {
         None => store.devices(domain),
     };
     Answer::later(async move {
-        let holders = Holders::of(call.hub(), domain);
         let mut data = String::from("[");
         for device in devices {
             let rights = call.hub().rights_on_device(&call.user, &device);
             if rights.is_empty() {
                 continue;
             }
-            let entry = everything(call.hub(), &device, &holders, rights).await;
+            let entry = everything(call.hub(), &device, rights).await;
             if data.len() > 1 {
                 data.push(',');
             }
@@ -103,16 +102,8 @@ pub(super) fn details(call: &Call) -> Answer<'_> {
     })
 }
 
-async fn everything(hub: &Hub, device: &Device, holders: &Holders, rights: Rights) -> Value {
-    let kind = hub.store.group(&device.group).map(|group| group.kind);
-    let node = to_value(&NodeDocument {
-        device,
-        kind: kind.unwrap_or(GroupKind::Agent),
-        holders: holders.on_device(&device.id),
-        with_group: true,
-        state: Some(hub.connectivity(&device.id)),
-        sessions: None,
-    });
+async fn everything(hub: &Hub, device: &Device, rights: Rights) -> Value {
+    let node = hub.connected_device_document(device);
     let mut entry = Map::from_iter([("node".to_owned(), node)]);
     if rights.allows(Rights::DEVICE_DETAILS) {
         if let Some(detail) = hub.store.detail(&device.id, DetailKind::Network).await {

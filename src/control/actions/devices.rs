@@ -8,8 +8,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::hub::Hub;
 use crate::model::{Device, GroupId, GroupKind, NodeId};
 
-use super::super::documents::{Holders, NodeDocument, Text};
 use super::{Answer, Call, Cause, group_named};
+use crate::hub::documents::{Holders, NodeDocument, Text};
 
 /// `nodes`: all devices the user has a right on, by group; with `meshid` or `meshname` those of one
 /// group, with `id` one device.
@@ -33,7 +33,7 @@ pub(super) fn list(call: &Call) -> Answer<'_> {
             groups.entry(&device.group).or_default().push(device);
         }
     }
-    let holders = Holders::of(call.hub(), &call.user.id.domain);
+    let holders = Holders::of(&call.hub().store, &call.user.id.domain);
     call.reply(Body { nodes: Nodes { hub: call.hub(), groups, holders: &holders } })
 }
 

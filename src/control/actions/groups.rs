@@ -9,10 +9,10 @@ use crate::model::rights::Subject;
 use crate::model::{EventKind, Group, GroupId, GroupKind, Key48, LinkTarget, Rights, Target, User};
 use crate::store::RecordKey;
 
-use super::super::documents::{
-    AccountDocument, GroupDocument, Holders, InviteDocument, group_links, to_value,
-};
 use super::{Answer, Call, OnGroup};
+use crate::hub::documents::{
+    AccountDocument, GroupDocument, Holders, InviteDocument, group_links, holders_of, to_value,
+};
 
 /// Longest name of a group in characters.
 const NAME_MAX: usize = 128;
@@ -31,7 +31,8 @@ pub(super) fn list(call: &Call) -> Answer<'_> {
         meshes: Vec<GroupDocument<'a>>,
     }
     let domain = &call.user.id.domain;
-    let (groups, holders) = (call.hub().store.groups(domain), Holders::of(call.hub(), domain));
+    let (groups, holders) =
+        (call.hub().store.groups(domain), Holders::of(&call.hub().store, domain));
     let visible = groups
         .iter()
         .filter(|group| !call.hub().rights(&call.user, Subject::Group(&group.id)).is_empty());
@@ -81,8 +82,7 @@ pub(super) fn create(call: &Call) -> Answer<'_> {
     let account = to_value(&AccountDocument(&user));
     call.hub()
         .publish(call.account_event("accountchange", &user).with("account", account).transient());
-    let holders = Holders::of(call.hub(), &id.domain);
-    let mesh = to_value(&document(&group, &holders));
+    let mesh = call.hub().group_document(&group);
     let links = mesh.get("links").cloned();
     call.hub().publish(
         call.group_event("createmesh", &group)
@@ -131,8 +131,8 @@ pub(super) fn edit(call: &Call, on: OnGroup) -> Answer<'_> {
 
 /// A `meshchange` event with the members every such event has.
 pub(super) fn meshchange(call: &Call, group: &Group) -> crate::model::Event {
-    let holders = Holders::of(call.hub(), group.domain());
-    let links = group_links(holders.on_group(&group.id));
+    let target = LinkTarget::Group(group.id.clone());
+    let links = group_links(&holders_of(&call.hub().store, group.domain(), &target));
     let event = call
         .group_event("meshchange", group)
         .with("name", group.name.as_str())

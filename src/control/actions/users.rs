@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::model::{EventKind, LinkTarget, PasswordHash, Rights, SiteRights, Target, User, UserId};
 use crate::store::RecordKey;
 
-use super::super::documents::{AccountDocument, Holders, UserGroupDocument, to_value};
 use super::super::notify;
 use super::{Answer, Call};
+use crate::hub::documents::{AccountDocument, Holders, UserGroupDocument, to_value};
 
 /// Longest password in characters.
 const PASSWORD_MAX: usize = 256;
@@ -38,7 +38,7 @@ pub(super) fn list_groups(call: &Call) -> Answer<'_> {
     if groups.is_empty() {
         return call.reply(json!({"ugroups": null}));
     }
-    let holders = Holders::of(call.hub(), domain);
+    let holders = Holders::of(&call.hub().store, domain);
     let manages = call.user.site.allows(SiteRights::USER_GROUPS);
     let document = |group: &crate::model::UserGroup| {
         if !manages {

@@ -10,38 +10,38 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::hub::Hub;
 use crate::model::record::Invite;
 use crate::model::{
     AgentFacts, Connectivity, Device, DomainId, Group, GroupId, GroupKind, Link, LinkTarget,
     NodeId, Rights, User, UserGroup, UserGroupId,
 };
+use crate::store::Store;
 
 /// Who has a right on what: the `links` that groups and devices show. The accounts' side decides
 /// about rights; this is the same seen from the other end.
 #[derive(Debug, Default)]
-pub(super) struct Holders {
+pub struct Holders {
     groups: BTreeMap<GroupId, Vec<Holder>>,
     devices: BTreeMap<NodeId, Vec<Holder>>,
     user_groups: BTreeMap<UserGroupId, Vec<Holder>>,
 }
 
 /// One account or user group that has a right on something.
-#[derive(Clone, Debug)]
-pub(super) struct Holder {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
     id: String,
     name: String,
     rights: Rights,
 }
 
 impl Holders {
-    /// All links of a domain, turned round.
-    pub(super) fn of(hub: &Hub, domain: &DomainId) -> Self {
+    /// All links of a domain, turned round: for lists.
+    pub fn of(store: &Store, domain: &DomainId) -> Self {
         let mut holders = Self::default();
-        for user in hub.store.users(domain) {
+        for user in store.users(domain) {
             holders.add(&user.links, || user.id.to_string(), &user.name);
         }
-        for group in hub.store.user_groups(domain) {
+        for group in store.user_groups(domain) {
             holders.add(&group.links, || group.id.to_string(), &group.name);
         }
         holders
@@ -59,19 +59,33 @@ impl Holders {
     }
 
     /// Who has a right on a group.
-    pub(super) fn on_group(&self, id: &GroupId) -> &[Holder] {
+    pub fn on_group(&self, id: &GroupId) -> &[Holder] {
         self.groups.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// Who has a right on a device itself.
-    pub(super) fn on_device(&self, id: &NodeId) -> &[Holder] {
+    pub fn on_device(&self, id: &NodeId) -> &[Holder] {
         self.devices.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// The members of a user group.
-    pub(super) fn members_of(&self, id: &UserGroupId) -> &[Holder] {
+    pub fn members_of(&self, id: &UserGroupId) -> &[Holder] {
         self.user_groups.get(id).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Who has a right on `target`, which belongs to `domain`: for a single document.
+pub fn holders_of(store: &Store, domain: &DomainId, target: &LinkTarget) -> Vec<Holder> {
+    let link = |links: &[Link]| links.iter().find(|link| link.to == *target).map(|l| l.rights);
+    let users = store.users(domain).into_iter().filter_map(|user| {
+        let rights = link(&user.links)?;
+        Some(Holder { id: user.id.to_string(), name: user.name.clone(), rights })
+    });
+    let groups = store.user_groups(domain).into_iter().filter_map(|group| {
+        let rights = link(&group.links)?;
+        Some(Holder { id: group.id.to_string(), name: group.name.clone(), rights })
+    });
+    users.chain(groups).collect()
 }
 
 /// `links` of a group: with names.
@@ -103,29 +117,30 @@ impl Serialize for PlainLinks<'_> {
 }
 
 /// The `links` object of a group, for answers and events.
-pub(super) fn group_links(holders: &[Holder]) -> Value {
+pub fn group_links(holders: &[Holder]) -> Value {
     to_value(&NamedLinks(holders))
 }
 
 /// A document as a tree, for events.
-pub(super) fn to_value(document: &impl Serialize) -> Value {
+pub fn to_value(document: &impl Serialize) -> Value {
     // The documents of this file have text keys and finite numbers only: this cannot fail.
     serde_json::to_value(document).unwrap_or_default()
 }
 
 /// A device.
-pub(super) struct NodeDocument<'a> {
-    pub(super) device: &'a Device,
+pub struct NodeDocument<'a> {
+    /// Its record.
+    pub device: &'a Device,
     /// Kind of its group, `mtype`.
-    pub(super) kind: GroupKind,
+    pub kind: GroupKind,
     /// Who has a right on the device itself.
-    pub(super) holders: &'a [Holder],
+    pub holders: &'a [Holder],
     /// Whether to name the group; inside `nodes` it is the key of the outer map.
-    pub(super) with_group: bool,
+    pub with_group: bool,
     /// How it is connected; events mostly leave that out.
-    pub(super) state: Option<Connectivity>,
+    pub state: Option<Connectivity>,
     /// Sessions running on it.
-    pub(super) sessions: Option<&'a BTreeMap<String, Value>>,
+    pub sessions: Option<&'a BTreeMap<String, Value>>,
 }
 
 /// Members written by [`NodeDocument`] itself; what an agent reports cannot take their names.
@@ -238,10 +253,11 @@ impl Serialize for AgentDocument<'_> {
 }
 
 /// A device group.
-pub(super) struct GroupDocument<'a> {
-    pub(super) group: &'a Group,
+pub struct GroupDocument<'a> {
+    /// Its record.
+    pub group: &'a Group,
     /// Who has a right on it.
-    pub(super) holders: &'a [Holder],
+    pub holders: &'a [Holder],
 }
 
 impl Serialize for GroupDocument<'_> {
@@ -269,7 +285,7 @@ impl Serialize for GroupDocument<'_> {
 }
 
 /// Invitation codes of a group.
-pub(super) struct InviteDocument<'a>(pub(super) &'a Invite);
+pub struct InviteDocument<'a>(pub &'a Invite);
 
 impl Serialize for InviteDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -282,7 +298,7 @@ impl Serialize for InviteDocument<'_> {
 }
 
 /// An account as others may see it: never with its password.
-pub(super) struct AccountDocument<'a>(pub(super) &'a User);
+pub struct AccountDocument<'a>(pub &'a User);
 
 impl Serialize for AccountDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -332,10 +348,11 @@ impl Serialize for AccountLinks<'_> {
 }
 
 /// A user group with its members and rights.
-pub(super) struct UserGroupDocument<'a> {
-    pub(super) group: &'a UserGroup,
+pub struct UserGroupDocument<'a> {
+    /// Its record.
+    pub group: &'a UserGroup,
     /// Its members.
-    pub(super) members: &'a [Holder],
+    pub members: &'a [Holder],
 }
 
 impl Serialize for UserGroupDocument<'_> {
@@ -363,7 +380,7 @@ impl Serialize for UserGroupDocument<'_> {
 }
 
 /// Anything that displays as its JSON text: an id.
-pub(super) struct Text<'a, T>(pub(super) &'a T);
+pub struct Text<'a, T>(pub &'a T);
 
 impl<T: std::fmt::Display> Serialize for Text<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,0 +1,206 @@
+//! What reaches agents, and what they are told about the user.
+
+use super::*;
+use crate::config::Config;
+use crate::hub::CoreMode;
+use crate::model::{User, UserGroup, UserGroupId};
+use crate::store::DetailKind;
+
+#[test]
+fn commands_run_on_devices_whose_shell_fits() {
+    let (world, agent) = lab();
+    let admin = world.session("admin");
+    let run = |kind: u32, reply: bool| {
+        let request = json!({"action": "runcommands", "nodeids": [node_id(2).to_string()],
+            "type": kind, "cmds": "echo a", "reply": reply, "responseid": "R"});
+        ask(&admin, &request)
+    };
+    assert_eq!(
+        run(0, false),
+        [json!({"action": "runcommands", "responseid": "R", "result": "OK"})]
+    );
+    let session = admin.link().id.to_string();
+    assert_eq!(
+        sent(&agent),
+        [json!({"action": "runcommands", "type": 3, "cmds": "echo a",
+        "runAsUser": 0, "reply": false, "responseid": "R", "sessionid": session})]
+    );
+    let told = events(&admin).remove(0);
+    assert_eq!(
+        (&told["cmds"], &told["cmdType"], &told["msgid"], &told["nodeid"]),
+        (&json!("echo a"), &json!(3), &json!(24), &json!(node_id(2).to_string()))
+    );
+    assert!(run(3, true).is_empty(), "the agent's answer is the answer");
+    assert_eq!(run(1, false)[0]["result"], "Invalid command type");
+    commands(&agent);
+    assert_eq!(run(4, false)[0]["result"], "OK");
+    assert_eq!(
+        sent(&agent)[0],
+        json!({"action": "msg", "type": "console", "value": "echo a",
+        "rights": u32::MAX, "sessionid": session})
+    );
+    world.hub.agent_gone(&agent);
+    assert_eq!(run(3, true)[0]["result"], "Agent not connected");
+    let nobody = json!({"action": "runcommands", "nodeids": ["x"], "type": 3, "cmds": "a",
+        "responseid": "R"});
+    assert_eq!(ask(&admin, &nobody)[0]["result"], "Invalid nodeid");
+}
+
+#[test]
+fn a_message_reaches_the_agent_with_who_really_sent_it() {
+    let (world, agent) = lab();
+    world.link("bob", LinkTarget::Group(group_id(1)), Rights::REMOTE_CONTROL | Rights::NO_TERMINAL);
+    let bob = world.session("bob");
+    let forged = json!({"action": "msg", "nodeid": node_id(2).key.text(), "type": "console",
+        "value": "info", "rights": u32::MAX, "userid": "user//admin", "username": "admin",
+        "sessionid": "x", "realname": "Root", "consent": 0, "tag": 1, "responseid": "R"});
+    assert_eq!(
+        ask(&bob, &forged),
+        [json!({"action": "msg", "result": "OK", "tag": 1, "responseid": "R"})]
+    );
+    assert_eq!(
+        sent(&agent),
+        [json!({"action": "msg", "type": "console", "value": "info",
+        "rights": 520, "userid": "user//bob", "username": "bob", "consent": 0, "tag": 1,
+        "sessionid": bob.link().id.to_string(), "remoteaddr": "127.0.0.1", "responseid": "R"})]
+    );
+
+    let tunnel = |p: u32, node: &str| {
+        let value = format!("*/meshrelay.ashx?p={p}&nodeid={node}&id=abc");
+        ask(
+            &bob,
+            &json!({"action": "msg", "nodeid": node_id(2).to_string(), "type": "tunnel",
+            "value": value, "usage": p, "responseid": "R"}),
+        )
+    };
+    let own = node_id(2).to_string();
+    assert_eq!(tunnel(5, &own)[0]["result"], "OK");
+    let message = sent(&agent).remove(0);
+    assert_eq!(message["soptions"], json!({}));
+    assert_eq!(message["servertlshash"], "07".repeat(48));
+    assert_eq!(tunnel(1, &own)[0]["result"], "Unable to route", "no terminal");
+    assert!(tunnel(5, &node_id(9).to_string()).is_empty(), "another device's tunnel");
+    let elsewhere = json!({"action": "msg", "nodeid": own, "type": "tunnel",
+        "value": "wss://evil.example/meshrelay.ashx?p=5", "responseid": "R"});
+    assert_eq!(ask(&bob, &elsewhere)[0]["result"], "Unable to route");
+    assert!(sent(&agent).is_empty());
+    for request in [json!({"nodeid": "node//abc"}), json!({})] {
+        let mut request = request;
+        request["action"] = "msg".into();
+        request["responseid"] = "R".into();
+        request["tag"] = "T".into();
+        assert_eq!(
+            ask(&bob, &request),
+            [json!({"action": "msg", "result": "Unable to route",
+            "tag": "T", "responseid": "R"})]
+        );
+    }
+}
+
+#[test]
+fn consent_is_asked_for_by_domain_group_device_and_account() {
+    let mut config = Config::default();
+    config.domains.entry(Default::default()).or_default().consent = 1;
+    let world = World::with(config);
+    let group = world.group(1, "lab");
+    let agent = world.device(2, &group, "vm");
+    let mut record = (*world.hub.store.group(&group).unwrap()).clone();
+    record.consent = 2;
+    world.hub.store.put(record).later();
+    let mut device = (*world.hub.store.device(&node_id(2)).unwrap()).clone();
+    device.consent = 8;
+    world.hub.store.put(device).later();
+    let team = UserGroupId::new(world.domain(), crate::model::Key48([5; 48]));
+    let link = |to, rights| crate::model::Link { to, rights, notify: 0 };
+    world
+        .hub
+        .store
+        .put(UserGroup {
+            id: team.clone(),
+            name: "team".into(),
+            desc: String::new(),
+            links: vec![link(LinkTarget::Group(group.clone()), Rights::REMOTE_CONTROL)],
+            consent: 64,
+        })
+        .later();
+    let bob = world.user("bob", SiteRights::empty());
+    let links = vec![link(LinkTarget::UserGroup(team), Rights::EDIT_GROUP)];
+    world.hub.store.put(User { consent: 16, links, ..bob }).later();
+    let bob = world.session("bob");
+    let request = json!({"action": "msg", "nodeid": node_id(2).to_string(), "type": "ps"});
+    ask(&bob, &request);
+    assert_eq!(sent(&agent)[0]["consent"], 1 | 2 | 8 | 16 | 64);
+    world.link("bob", LinkTarget::Group(group), Rights::REMOTE_CONTROL);
+    ask(&bob, &request);
+    assert_eq!(sent(&agent)[0]["consent"], 1 | 2 | 8 | 16, "a right of its own");
+}
+
+#[test]
+fn power_toast_core_and_uninstall_reach_the_agent() {
+    let (world, agent) = lab();
+    let admin = world.session("admin");
+    let to_node = |mut request: Value| {
+        request["nodeids"] = json!([node_id(2).to_string()]);
+        request["nodeid"] = node_id(2).to_string().into();
+        ask(&admin, &request)
+    };
+    assert_eq!(
+        to_node(json!({"action": "poweraction", "actiontype": 3, "responseid": "R"})),
+        [json!({"action": "poweraction", "responseid": "R", "result": "ok"})]
+    );
+    assert_eq!(
+        sent(&agent),
+        [json!({"action": "poweraction", "actiontype": 3,
+        "userid": "user//admin", "username": "admin", "remoteaddr": "127.0.0.1"})]
+    );
+    assert_eq!(
+        to_node(json!({"action": "poweraction", "actiontype": 302})),
+        [json!({"action": "poweraction"})]
+    );
+    assert_eq!(
+        events(&admin),
+        [json!({"action": "amtpoweraction", "userid": "user//admin",
+        "username": "admin", "nodeids": [node_id(2).to_string()], "domain": "", "nolog": 1,
+        "actiontype": 2})]
+    );
+    assert_eq!(
+        to_node(json!({"action": "toast", "msg": "hi", "responseid": "R"})),
+        [json!({"action": "toast", "responseid": "R", "result": "ok"})]
+    );
+    assert_eq!(sent(&agent)[0]["title"], "MeshCentral");
+    assert_eq!(
+        to_node(json!({"action": "toast", "responseid": "R"}))[0]["result"],
+        "Invalid message"
+    );
+    to_node(json!({"action": "uninstallagent"}));
+    assert_eq!(sent(&agent), [json!({"action": "uninstallagent"})]);
+    to_node(json!({"action": "uploadagentcore", "type": "recovery"}));
+    assert!(matches!(commands(&agent)[..], [AgentCommand::Core(CoreMode::Recovery)]));
+    to_node(json!({"action": "agentdisconnect", "disconnectMode": 1}));
+    assert!(matches!(commands(&agent)[..], [AgentCommand::Disconnect]));
+    to_node(json!({"action": "setDeviceEvent", "msg": "Manual%20event+%26%3D="}));
+    assert_eq!(events(&admin)[0]["msg"], "Manual event+&==");
+}
+
+#[test]
+fn sleeping_devices_are_woken_by_agents_the_user_may_wake_with() {
+    let (world, agent) = lab();
+    let foreign = world.device(7, &group_id(9), "foreign");
+    let admin = world.session("admin");
+    let wake = |ids: Value| {
+        ask(&admin, &json!({"action": "wakedevices", "nodeids": ids, "responseid": "R"}))
+    };
+    let id = node_id(2).to_string();
+    assert_eq!(wake(json!([id]))[0]["result"], "No network information for this device");
+    let store = &world.hub.store;
+    store.set_detail(&node_id(2), DetailKind::Network, br#"{"netif2":{}}"#, None, Millis(1));
+    assert_eq!(wake(json!([id]))[0]["result"], "No known MAC addresses for this device");
+    let netinfo = br#"{"netif2":{"eth0":[{"mac":"02:FC:00:00:00:01"}]}}"#;
+    store.set_detail(&node_id(2), DetailKind::Network, netinfo, None, Millis(2));
+    assert_eq!(wake(json!([id]))[0]["result"], "Used 1 device(s) to send wake packets");
+    assert_eq!(sent(&agent), [json!({"action": "wakeonlan", "macs": ["02:FC:00:00:00:01"]})]);
+    assert!(sent(&foreign).is_empty());
+    assert_eq!(wake(json!(["x"]))[0]["result"], "Invalid nodeid");
+    let several = wake(json!(["x", id]));
+    assert!(several.len() == 2 && several.iter().all(|answer| answer["result"] == "ok"));
+}
