@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::hub::Hub;
+use crate::model::rights::Subject;
 use crate::model::{Device, GroupId, GroupKind, NodeId};
 
 use super::{Answer, Call, Cause, group_named};
@@ -26,10 +27,18 @@ pub(super) fn list(call: &Call) -> Answer<'_> {
         Some(id) => one(call, id).into_iter().collect(),
         None => call.hub().store.devices(&call.user.id.domain),
     };
+    let (hub, user) = (call.hub(), &call.user);
     let mut groups = BTreeMap::<&GroupId, Vec<&Device>>::new();
+    let mut seen = BTreeMap::<&GroupId, bool>::new();
     for device in &devices {
-        let wanted = group.as_ref().is_none_or(|id| device.group == *id);
-        if wanted && !call.hub().rights_on_device(&call.user, device).is_empty() {
+        if group.as_ref().is_some_and(|id| device.group != *id) {
+            continue;
+        }
+        // Who sees a group sees its devices: most lists need one look per group.
+        let sees_group = seen
+            .entry(&device.group)
+            .or_insert_with_key(|id| !hub.rights(user, Subject::Group(id)).is_empty());
+        if *sees_group || !hub.rights_on_device(user, device).is_empty() {
             groups.entry(&device.group).or_default().push(device);
         }
     }
