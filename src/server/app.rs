@@ -1,16 +1,18 @@
 //! Everything a request may need.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use async_executor::LocalExecutor;
 
 use crate::agent;
+use crate::control::{self, Control, ServerFacts};
 use crate::hub::Hub;
-use crate::model::DomainId;
+use crate::identity::password::Passwords;
+use crate::model::{DomainId, Key48};
 
 use super::domain;
 use super::http::ServerConfig;
+use super::run::Failure;
 use super::slots::Slots;
 
 /// TLS handshakes at a time. Each costs about 20 KB.
@@ -26,6 +28,10 @@ pub struct App {
     pub hub: Rc<Hub>,
     /// The agent room.
     pub agents: Rc<agent::room::Room>,
+    /// The control room.
+    pub control: Rc<Control>,
+    /// Who computes passwords.
+    pub passwords: Passwords,
     /// TLS of the HTTPS port.
     pub server_config: ServerConfig,
     /// Places for TLS handshakes.
@@ -33,7 +39,7 @@ pub struct App {
     /// Places for HTTP connections.
     pub requests: Rc<Slots>,
     /// The HTTPS port bound.
-    pub port: Cell<u16>,
+    pub port: u16,
 }
 
 impl App {
@@ -44,16 +50,27 @@ impl App {
         agents: Rc<agent::room::Room>,
         server_config: ServerConfig,
         port: u16,
-    ) -> Rc<Self> {
-        Rc::new(Self {
+    ) -> Result<Rc<Self>, Failure> {
+        let passwords = Passwords::default();
+        let cookies = control::login_key(&hub.store).ok_or("no random numbers")?;
+        let facts = facts(&hub, &agents, port);
+        let control = Control::new(hub.clone(), passwords.clone(), cookies, facts);
+        Ok(Rc::new(Self {
+            control,
+            passwords,
             handshakes: Slots::new(executor.clone(), HANDSHAKES),
             requests: Slots::new(executor.clone(), REQUESTS),
             executor,
             hub,
             agents,
             server_config,
-            port: Cell::new(port),
-        })
+            port,
+        }))
+    }
+
+    /// Tells the control room what has changed of the server: its certificates, its settings.
+    pub fn refresh_facts(&self) {
+        self.control.set_facts(facts(&self.hub, &self.agents, self.port));
     }
 
     /// The name people reach the server by: `cert`, or whatever name they used.
@@ -82,7 +99,22 @@ impl App {
 
     /// The HTTPS port people see: `aliasPort`, or the one bound.
     pub fn public_port(&self) -> u16 {
-        self.hub.config().settings.alias_port.unwrap_or(self.port.get())
+        self.hub.config().settings.alias_port.unwrap_or(self.port)
+    }
+}
+
+fn facts(hub: &Hub, agents: &agent::room::Room, port: u16) -> ServerFacts {
+    let config = hub.config();
+    let settings = &config.settings;
+    ServerFacts {
+        name: settings.cert.clone(),
+        port: settings.alias_port.unwrap_or(port),
+        redirect_port: settings.redir_port.unwrap_or(0),
+        // There is no MPS port yet, whatever is configured.
+        mps_port: 0,
+        tls_hash: agents.tls.hash(),
+        agent_cert_hash: agents.server().map_or(Key48::ZERO, |server| server.id()),
+        cert_expires: None,
     }
 }
 

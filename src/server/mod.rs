@@ -6,6 +6,7 @@ pub mod downloads;
 pub mod http;
 pub mod routes;
 pub mod run;
+pub mod setup;
 pub mod slots;
 
 /// What a server is started with.

@@ -8,12 +8,17 @@ use hyper::header;
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::agent;
+use crate::control::auth::Upgrade;
+use crate::control::request::REQUEST_MAX;
+use crate::control::socket;
 use crate::hub::Refused;
+use crate::model::DomainId;
 
 use super::app::App;
 use super::domain;
 use super::downloads;
 use super::http::{Body, Port, text, upgrade};
+use super::setup;
 
 /// Answers one request.
 pub async fn route(
@@ -46,12 +51,57 @@ pub async fn route(
         }
         ("meshagents", _) => downloads::meshagents(&app, &domain, &uri, request.headers()).await,
         ("meshsettings", _) => downloads::meshsettings(&app, &domain, &uri, request.headers()),
+        ("control.ashx", Port::Main) => {
+            let control = app.control.clone();
+            let asked = Asked::of(&request, domain, remote);
+            upgrade(&app, request, REQUEST_MAX, move |socket| async move {
+                socket::serve(&control, socket, &asked.upgrade()).await;
+            })
+        }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
-        ("", Port::Main) if request.method() == Method::GET => text(
-            StatusCode::OK,
-            "meshboard is running.\nManage it with meshctrl or `meshboard --help`.\n",
-        ),
+        ("", Port::Main) if request.method() == Method::GET => setup::page(&app),
+        ("setup", Port::Main) if request.method() == Method::POST => {
+            setup::submit(app, request).await
+        }
         _ => text(StatusCode::NOT_FOUND, "not found"),
+    }
+}
+
+/// What an upgrade request says of its sender, kept until the socket is there.
+struct Asked {
+    domain: DomainId,
+    remote: SocketAddr,
+    host: Option<String>,
+    origin: Option<String>,
+    meshauth: Option<String>,
+    query: String,
+}
+
+impl Asked {
+    fn of(request: &Request<Incoming>, domain: DomainId, remote: SocketAddr) -> Self {
+        let text = |name: &str| {
+            request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
+        };
+        Self {
+            domain,
+            remote,
+            host: text("host"),
+            origin: text("origin"),
+            meshauth: text("x-meshauth"),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn upgrade(&self) -> Upgrade<'_> {
+        Upgrade {
+            domain: &self.domain,
+            remote: self.remote,
+            scheme: "https",
+            host: self.host.as_deref(),
+            origin: self.origin.as_deref(),
+            query: &self.query,
+            meshauth: self.meshauth.as_deref(),
+        }
     }
 }
 

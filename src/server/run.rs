@@ -5,7 +5,6 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +17,7 @@ use futures_lite::StreamExt as _;
 use crate::agent::package::Package;
 use crate::agent::room::Room;
 use crate::config::{Config, Settings};
+use crate::control;
 use crate::hub::Hub;
 use crate::identity::tls::WebTls;
 use crate::identity::{self, Names, Role};
@@ -59,7 +59,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     let tls = WebTls::new(web);
     let agents = Room::new(hub.clone(), tls.clone());
     let (listener, port) = bind_https(&config.settings).await?;
-    let app = App::new(executor.clone(), hub.clone(), agents, tls.server_config()?, port);
+    let app = App::new(executor.clone(), hub.clone(), agents, tls.server_config()?, port)?;
 
     let spawn = |task: Task| executor.spawn(task).detach();
     spawn(Box::pin(http::serve_tls(app.clone(), listener, Port::Main)));
@@ -74,7 +74,8 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
         }
     }
     spawn(Box::pin(heartbeat(hub.clone())));
-    spawn(Box::pin(watch_certificate(data.clone(), names.clone(), tls.clone())));
+    spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
+    announce_setup(&app);
     log::info!("serving https://{}:{}/", app.public_name(None), app.public_port());
 
     let failed: Rc<RefCell<Option<Failure>>> = Rc::default();
@@ -87,6 +88,18 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     }
     log::info!("stopping");
     Ok(())
+}
+
+/// Says how the first account is made, if there is none.
+fn announce_setup(app: &App) {
+    if let Some(code) = control::setup::setup_code(&app.hub) {
+        log::warn!(
+            "there is no account yet. Setup code: {code}. Use it at https://{}:{}/, or run \
+             `meshboard user add NAME --admin`",
+            app.public_name(None),
+            app.public_port()
+        );
+    }
 }
 
 type Task = std::pin::Pin<Box<dyn Future<Output = ()>>>;
@@ -107,6 +120,7 @@ async fn prepare_agents(
         Ok(rsa) => {
             log::info!("agents may connect (ServerID {})", rsa.agent_server.id().hex());
             app.agents.set_server(rsa.agent_server);
+            app.refresh_facts();
         }
         Err(error) => {
             *failed.borrow_mut() = Some(error.into());
@@ -172,7 +186,8 @@ async fn heartbeat(hub: Rc<Hub>) {
 
 /// Puts a renewed web certificate in force. A pair that does not fit (only one file replaced yet)
 /// is looked at again later.
-async fn watch_certificate(data: PathBuf, names: Names, tls: Arc<WebTls>) {
+async fn watch_certificate(app: Rc<App>, data: PathBuf, names: Names) {
+    let tls = app.agents.tls.clone();
     let mut seen = stamp(&data);
     loop {
         Timer::after(CERTIFICATE_WATCH).await;
@@ -186,6 +201,7 @@ async fn watch_certificate(data: PathBuf, names: Names, tls: Arc<WebTls>) {
             Ok(web) => {
                 log::info!("web certificate replaced, SHA-384 {}", web.hash.hex());
                 tls.replace(web);
+                app.refresh_facts();
                 seen = now;
             }
             Err(error) => log::warn!("web certificate not replaced: {error}"),

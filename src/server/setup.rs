@@ -1,0 +1,98 @@
+//! The page a fresh server shows: who can read the console makes the first account.
+//!
+//! Plain HTML without script. It is gone as soon as there is an account.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+
+use crate::control::setup::{self, SetupError};
+
+use super::app::App;
+use super::http::{Body, harden};
+
+/// Longest form taken, in bytes.
+const FORM_MAX: usize = 4096;
+
+/// The page at `/`.
+pub fn page(app: &App) -> Response<Body> {
+    if setup::setup_code(&app.hub).is_none() {
+        return html(
+            StatusCode::OK,
+            "<p>meshboard is running. Manage it with <code>meshctrl</code> or \
+             <code>meshboard --help</code>.</p>",
+        );
+    }
+    form(StatusCode::OK, "")
+}
+
+/// Answers the form.
+pub async fn submit(app: Rc<App>, request: Request<Incoming>) -> Response<Body> {
+    // Another site must not send this form for its visitor.
+    if !is_same_origin(&request) {
+        return form(StatusCode::FORBIDDEN, "The form came from another site.");
+    }
+    let Ok(body) = Limited::new(request.into_body(), FORM_MAX).collect().await else {
+        return form(StatusCode::BAD_REQUEST, "The form is too long or incomplete.");
+    };
+    let body = body.to_bytes();
+    let field = |name: &str| {
+        let mut pairs = form_urlencoded::parse(&body);
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    };
+    let (code, name, password) = (field("code"), field("name"), field("password"));
+    let made = setup::first_account(&app.hub, &app.passwords, &code, &name, &password).await;
+    match made {
+        Ok(_) => {
+            html(StatusCode::OK, "<p>Your account is made. Log in with <code>meshctrl</code>.</p>")
+        }
+        Err(SetupError::Done) => html(StatusCode::GONE, "<p>There is an account already.</p>"),
+        Err(error) => form(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+/// True without `Origin` (no browser) or if it names the host that was asked.
+fn is_same_origin(request: &Request<Incoming>) -> bool {
+    let text = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
+    match (text(header::ORIGIN), text(header::HOST)) {
+        (None, _) => true,
+        (Some(origin), Some(host)) => origin.strip_prefix("https://") == Some(host),
+        (Some(_), None) => false,
+    }
+}
+
+fn form(status: StatusCode, message: &str) -> Response<Body> {
+    // The messages are our own words, without markup.
+    html(
+        status,
+        &format!(
+            "<p>This server has no account yet. The setup code is on its console, in its journal, \
+             and in the output of <code>meshboard status</code>.</p><p><strong>{message}</strong></p>\
+             <form method=\"post\" action=\"/setup\">\
+             <p><label>Setup code<br><input name=\"code\" required autocomplete=\"off\"></label></p>\
+             <p><label>User name<br><input name=\"name\" required></label></p>\
+             <p><label>Password<br><input name=\"password\" type=\"password\" required></label></p>\
+             <p><button>Make the first account</button></p></form>"
+        ),
+    )
+}
+
+fn html(status: StatusCode, content: &str) -> Response<Body> {
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>meshboard</title>\
+         <body><h1>meshboard</h1>{content}</body></html>"
+    );
+    let body = Full::new(Bytes::from(page)).map_err(|e| match e {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    harden(&mut response);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
