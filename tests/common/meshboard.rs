@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::process::Process;
-use super::{ADMIN, PASSWORD, Server, forget_web_certificate, package, ports};
+use super::{ADMIN, PASSWORD, Server, forget_web_certificate, installation, package, ports};
 
 /// A running meshboard.
 pub struct Meshboard {
@@ -24,7 +24,7 @@ impl Meshboard {
     /// If a command fails or the server does not start.
     pub fn start() -> Self {
         let server = Self::start_empty();
-        let tarball = package::tarball();
+        let tarball = package::package_tgz();
         server.command(&["user", "add", ADMIN, "--admin", "--password", PASSWORD]);
         let mut arguments = vec!["agents", "install", "--from"];
         let tarball = tarball.to_string_lossy();
@@ -129,7 +129,7 @@ pub fn launch(data: &Path, port: u16) -> Process {
 fn seed_keys(data: &Path) {
     let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-keys");
     fs::create_dir_all(&keys).expect("target is writable");
-    let _lock = package::lock(&keys);
+    let _lock = installation::lock(&keys.join("lock"));
     let complete = keys.join("complete");
     if !complete.exists() {
         let first = tempfile::tempdir().expect("a temporary folder");

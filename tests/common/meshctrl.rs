@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::process::Process;
-use super::{PATIENCE, package};
+use super::{PATIENCE, installation};
 
 /// `meshctrl` for one account of one server.
 pub struct MeshCtrl {
@@ -55,7 +55,7 @@ impl MeshCtrl {
 
     /// Starts a command that goes on, such as `showevents`.
     pub fn watch(&self, arguments: &[&str]) -> Process {
-        let script = package::server_folder().join("meshctrl.js");
+        let script = installation::folder().join("meshctrl.js");
         Process::start("node", |command| {
             command.arg(script).args(arguments);
             command.args(["--url", &self.url]);

@@ -8,6 +8,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod https;
+pub mod installation;
 pub mod meshboard;
 pub mod meshctrl;
 pub mod package;

@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::process::Process;
-use super::{Server, package};
+use super::{Server, installation};
 
 /// Agents of the package that run on Linux with glibc.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ impl StockAgent {
     pub fn start(server: &dyn Server, group: &str, architecture: Architecture) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let binary = folder.path().join("meshagent");
-        fs::copy(package::server_folder().join("agents").join(architecture.file()), &binary)
+        fs::copy(installation::folder().join("agents").join(architecture.file()), &binary)
             .expect("the package has this agent");
         fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("the file is ours");
         fs::write(folder.path().join("meshagent.msh"), server.settings_file(group))

@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::process::Process;
-use super::{ADMIN, PASSWORD, Server, forget_web_certificate, package, ports};
+use super::{ADMIN, PASSWORD, Server, forget_web_certificate, installation, ports};
 
 /// A running stock server.
 pub struct StockServer {
@@ -82,7 +82,7 @@ fn configure(data: &Path, port: u16) {
 /// of a parent that starts it again.
 fn launch(data: &Path, port: u16) -> Process {
     let process = Process::start("node", |command| {
-        command.arg("--disable-proto=delete").arg(package::server_folder());
+        command.arg("--disable-proto=delete").arg(installation::folder());
         command.arg("--datapath").arg(data);
         command.args(["--launch", &std::process::id().to_string()]);
         command.current_dir(data);
@@ -98,7 +98,7 @@ fn add_admin(data: &Path) {
         [&["--createaccount", ADMIN, "--pass", PASSWORD][..], &["--adminaccount", ADMIN][..]]
     {
         let mut command = Command::new("node");
-        command.arg(package::server_folder()).arg("--datapath").arg(data).args(arguments);
+        command.arg(installation::folder()).arg("--datapath").arg(data).args(arguments);
         let output = command.current_dir(data).output().expect("node runs");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.starts_with("Done."), "{arguments:?}: {text}");
@@ -107,17 +107,15 @@ fn add_admin(data: &Path) {
 
 /// Certificates are made once and copied: with the stock server that takes seconds.
 fn seed_keys(data: &Path) {
-    let folder = package::folder();
-    let keys = folder.join("keys");
-    // Taken before the lock: the installation has the same one.
-    package::server_folder();
-    let _lock = package::lock(&folder);
+    let keys = installation::kept("keys");
+    let _lock = installation::lock(&keys.with_extension("lock"));
     if !keys.exists() {
-        let first = tempfile::tempdir_in(&folder).expect("target is writable");
+        let first = tempfile::tempdir().expect("a temporary folder");
         let port = ports::free();
         configure(first.path(), port);
         launch(first.path(), port).terminate();
-        let unfinished = tempfile::tempdir_in(&folder).expect("target is writable").keep();
+        let unfinished = keys.with_extension("making");
+        fs::create_dir_all(&unfinished).expect("target is writable");
         copy_keys(first.path(), &unfinished);
         fs::rename(unfinished, &keys).expect("both are under target");
     }
