@@ -136,7 +136,6 @@ fn seed_keys(data: &Path) {
         let port = ports::free();
         configure(first.path(), port);
         let mut process = launch(first.path(), port);
-        // The last of the keys to be made; `cert show` waits for none.
         wait_for_keys(first.path());
         process.terminate();
         copy_keys(first.path(), &keys);
@@ -145,8 +144,11 @@ fn seed_keys(data: &Path) {
     copy_keys(&keys, data);
 }
 
-/// The web page answers before all RSA keys are made.
-fn wait_for_keys(data: &Path) {
+/// Waits for the last key file: the web page answers before all RSA keys are made.
+///
+/// # Panics
+/// If a key is not made.
+pub fn wait_for_keys(data: &Path) {
     let deadline = std::time::Instant::now() + super::PATIENCE;
     for name in ["root", "agentserver", "mpsserver", "webserver"] {
         for file in [format!("{name}-cert-private.key"), format!("{name}-cert-public.crt")] {
