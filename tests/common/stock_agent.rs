@@ -81,12 +81,18 @@ impl Architecture {
         }
     }
 
-    fn emulator(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::X86_64 => None,
-            Self::Aarch64 => Some(("qemu-aarch64-static", "/usr/aarch64-linux-gnu")),
-            Self::Armhf => Some(("qemu-arm-static", "/usr/arm-linux-gnueabihf")),
-        }
+    /// The emulator and the root it finds the C library in.
+    fn emulator(self) -> Option<(String, &'static str)> {
+        let (name, root) = match self {
+            Self::X86_64 => return None,
+            Self::Aarch64 => ("qemu-aarch64", "/usr/aarch64-linux-gnu"),
+            Self::Armhf => ("qemu-arm", "/usr/arm-linux-gnueabihf"),
+        };
+        // Debian dropped the suffix when all of them became static.
+        let suffixed = format!("{name}-static");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|folder| folder.join(&suffixed).exists());
+        Some((if found { suffixed } else { name.to_owned() }, root))
     }
 }
 
@@ -94,12 +100,13 @@ impl Architecture {
 /// server deletes when it leaves.
 fn launch(folder: &Path, architecture: Architecture) -> Process {
     let binary = folder.join("meshagent");
-    let program = match architecture.emulator() {
+    let emulator = architecture.emulator();
+    let program = match &emulator {
         None => binary.as_os_str(),
         Some((emulator, _)) => emulator.as_ref(),
     };
     Process::start(program, |command| {
-        if let Some((_, root)) = architecture.emulator() {
+        if let Some((_, root)) = emulator {
             command.args(["-L", root]).arg(&binary);
         }
         command.arg("run").current_dir(folder).env("HOME", folder);
