@@ -42,13 +42,13 @@ fn main() {
     let mut starts = Vec::new();
     for _ in 0..STARTS {
         let start = Instant::now();
-        let mut process = meshboard::launch(data.path(), port);
+        let mut process = meshboard::launch_for_agents(data.path(), port);
         starts.push(start.elapsed());
         process.terminate();
     }
     row("start with keys, ms", milliseconds(median(starts)), 30.0);
 
-    let process: Process = meshboard::launch(data.path(), port);
+    let process: Process = meshboard::launch_for_agents(data.path(), port);
     https::get(port, "/health.ashx");
     probe::settle(process.id());
     row("resident memory, idle, MiB", mebibytes(probe::resident(process.id())), 6.0);

@@ -107,7 +107,7 @@ fn foreign(url: &str, arguments: &Arguments) -> io::Result<Target<'static>> {
     let meshid = arguments.meshid.as_deref().unwrap_or_default();
     let serverid = arguments.serverid.as_deref().unwrap_or_default();
     Ok(Target {
-        name: url.to_owned(),
+        name: "that server".to_owned(),
         url: url.to_owned(),
         group: parse_group(meshid, serverid)?,
         pid: arguments.pid.unwrap_or_default(),

@@ -1,5 +1,5 @@
-//! The measurement: connect all agents, rest, look at the server; three times, and once more
-//! after each agent has said something long.
+//! The measurement: connect all agents, let the server come to rest, look at it; as new devices,
+//! as known ones, and on the fast path.
 
 use std::cell::Cell;
 use std::io;
@@ -38,8 +38,9 @@ pub struct Target<'a> {
     pub group: Group,
     /// Its process.
     pub pid: u32,
-    /// Restarts it and gives its new process: memory is compared with that of a server that has
-    /// seen no agent since its start. A server that cannot be restarted is compared with itself.
+    /// Restarts it and gives its new process, so that memory is compared with that of a server
+    /// which has seen no agent since its start. Without it the first wave is weighed: with the
+    /// records of its devices, and right only if the server has just been started.
     pub restart: Option<Box<dyn FnMut() -> u32 + 'a>>,
 }
 
@@ -63,6 +64,14 @@ struct Wave {
     wall: Duration,
     cpu: Duration,
     done: Receiver<()>,
+}
+
+/// Memory of the server per agent in KiB, and the time one step to it took.
+struct Weight {
+    idle: f64,
+    introduction: Duration,
+    introduced: f64,
+    spoken: f64,
 }
 
 impl Fleet {
@@ -99,23 +108,26 @@ impl Fleet {
     ) -> io::Result<Report> {
         let fresh = self.fetch_core(server, target.group).await?;
         let known = Memory { trusted_tls: None, ..fresh.clone() };
-
+        probe::settle(target.pid);
+        let mut base = probe::resident(target.pid);
         let first = self.connect(executor, server, target, &known).await?;
         let first_cpu = first.cpu;
-        self.leave(first, target.pid).await?;
 
-        if let Some(restart) = &mut target.restart {
-            target.pid = restart();
-        }
-        probe::settle(target.pid);
-        let base = probe::resident(target.pid);
-
-        let full = self.connect(executor, server, target, &known).await?;
-        let idle = probe::resident(target.pid);
-        let introduction = self.order(&full, target.pid, || Order::Introduce).await?;
-        let introduced = probe::resident(target.pid);
-        self.order(&full, target.pid, || Order::Speak).await?;
-        let spoken = probe::resident(target.pid);
+        let (weight, full) = match &mut target.restart {
+            Some(restart) => {
+                self.leave(first, target.pid).await?;
+                target.pid = restart();
+                probe::settle(target.pid);
+                base = probe::resident(target.pid);
+                let full = self.connect(executor, server, target, &known).await?;
+                (self.weigh(&full, target.pid, base).await?, full)
+            }
+            None => {
+                let weight = self.weigh(&first, target.pid, base).await?;
+                self.leave(first, target.pid).await?;
+                (weight, self.connect(executor, server, target, &known).await?)
+            }
+        };
         let (full_cpu, full_wall) = (full.cpu, full.wall);
         self.leave(full, target.pid).await?;
 
@@ -125,7 +137,6 @@ impl Fleet {
 
         let agents = self.len() as f64;
         let each = |time: Duration| time.as_secs_f64() * 1000.0 / agents;
-        let memory = |now: u64| (now as f64 - base as f64) / 1024.0 / agents;
         Ok(Report {
             name: target.name.clone(),
             full_rate: agents / full_wall.as_secs_f64(),
@@ -133,12 +144,25 @@ impl Fleet {
             first_cpu: each(first_cpu),
             full_cpu: each(full_cpu),
             fast_cpu: each(fast_cpu),
-            introduction_cpu: each(introduction),
+            introduction_cpu: each(weight.introduction),
             base_memory: base as f64 / (1 << 20) as f64,
-            idle_memory: memory(idle),
-            introduced_memory: memory(introduced),
-            spoken_memory: memory(spoken),
+            idle_memory: weight.idle,
+            introduced_memory: weight.introduced,
+            spoken_memory: weight.spoken,
         })
+    }
+
+    /// KiB per agent of a connected fleet: idle, after their introductions, after a long message.
+    async fn weigh(&self, wave: &Wave, pid: u32, base: u64) -> io::Result<Weight> {
+        let each = || {
+            let grown = probe::resident(pid) as f64 - base as f64;
+            grown / 1024.0 / self.len() as f64
+        };
+        let idle = each();
+        let introduction = self.order(wave, pid, || Order::Introduce).await?;
+        let introduced = each();
+        self.order(wave, pid, || Order::Speak).await?;
+        Ok(Weight { idle, introduction, introduced, spoken: each() })
     }
 
     /// What agent 0 remembers after a first contact: the web certificate and the core.
@@ -146,8 +170,12 @@ impl Fleet {
         let identity = Rc::clone(&self.identities[0]);
         let mut link =
             Link::connect(server, identity, group, Memory::default(), Mood::Quiet).await?;
-        link.until(|event| *event == Event::CoreRuns).await?;
-        Ok(link.close().await)
+        let core = |event: &Event| matches!(event, Event::CoreRuns | Event::CoreMissing);
+        link.until(core).await?;
+        let mut memory = link.close().await;
+        // A server without cores leaves every core alone.
+        memory.core.get_or_insert([0x5a; 48]);
+        Ok(memory)
     }
 
     /// Connects every agent, a few at a time, and waits until the server has nothing left to do.

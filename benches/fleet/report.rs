@@ -52,7 +52,7 @@ pub fn print(fleet: &Fleet, reports: &[Report]) {
         fleet.key_bits
     );
     print!("{:<34}", "");
-    reports.iter().for_each(|report| print!("{:>14}", report.name));
+    reports.iter().for_each(|report| print!("{:>14.14}", report.name));
     println!("{}{:>10}", if reports.len() == 2 { "     ratio" } else { "" }, "budget");
     for (name, value, budget) in ROWS {
         print!("{name:<34}");

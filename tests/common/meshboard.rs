@@ -45,7 +45,7 @@ impl Meshboard {
         seed_keys(data.path());
         let port = ports::free();
         configure(data.path(), port);
-        let process = launch(data.path(), port);
+        let process = launch_for_agents(data.path(), port);
         Self { process, data, port }
     }
 
@@ -92,7 +92,7 @@ impl Server for Meshboard {
     }
 
     fn start_again(&mut self) {
-        self.process = launch(self.data.path(), self.port);
+        self.process = launch_for_agents(self.data.path(), self.port);
     }
 
     fn forget_web_certificate(&self) {
@@ -121,7 +121,14 @@ pub fn launch(data: &Path, port: u16) -> Process {
     let process = Process::start(env!("CARGO_BIN_EXE_meshboard"), |command| {
         command.arg("--data").arg(data).arg("serve");
     });
-    process.wait_for_line(|line| line.contains(&port.to_string()));
+    process.wait_for_line(|line| line.contains(&format!(":{port}/")));
+    process
+}
+
+/// The same, and waits until agents may connect: before, they are sent away for seconds.
+pub fn launch_for_agents(data: &Path, port: u16) -> Process {
+    let process = launch(data, port);
+    process.wait_for_line(|line| line.contains("agents may connect"));
     process
 }
 

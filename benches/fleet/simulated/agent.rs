@@ -96,6 +96,8 @@ pub enum Event {
     CoreRuns,
     /// JSON from the server.
     Json(Value),
+    /// The server called the core current although there is none: it has no package installed.
+    CoreMissing,
     /// The server broke the protocol; a stock agent would stay connected and silent.
     Refused(&'static str),
 }
@@ -362,7 +364,7 @@ impl Agent {
 
     fn start_core(&mut self) {
         if self.memory.core.is_none() {
-            return self.refuse("CoreOk without a core");
+            return self.events.push_back(Event::CoreMissing);
         }
         self.events.push_back(Event::CoreRuns);
         self.start_engine();
