@@ -28,7 +28,7 @@ pub use stock_server::StockServer;
 
 /// Longest a test waits for one thing to happen. Far above what anything takes: a test that runs
 /// into it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Account of the administrator on every server under test.
 pub const ADMIN: &str = "admin";

@@ -14,7 +14,7 @@ use super::identity::Identity;
 use super::link::{Command, Link, Server};
 
 /// Longest a test waits for one event.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running agent; stopped when dropped.
 pub struct Live {
@@ -45,7 +45,7 @@ impl Live {
     /// Waits for an event.
     ///
     /// # Panics
-    /// If it does not come in 30 s, or the connection ends before.
+    /// If it does not come in 90 s, or the connection ends before.
     pub fn wait_for(&self, what: &str, awaited: impl Fn(&Event) -> bool) -> Event {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
