@@ -1,0 +1,101 @@
+//! What the tests with real peers share: both servers behind one trait, the stock agents, and
+//! the unmodified `meshctrl`.
+//!
+//! A scenario is written once, against [`Server`], and runs against the stock server too: that
+//! proves the test, before our server has to pass it.
+
+// Every test program uses a part of this.
+#![allow(dead_code, unreachable_pub, unused_imports)]
+
+pub mod https;
+pub mod installation;
+pub mod meshboard;
+pub mod meshctrl;
+pub mod package;
+pub mod ports;
+pub mod process;
+#[path = "../../benches/fleet/simulated/mod.rs"]
+pub mod simulated;
+pub mod stock_agent;
+pub mod stock_server;
+
+use std::time::Duration;
+
+pub use meshboard::Meshboard;
+pub use meshctrl::MeshCtrl;
+pub use stock_agent::{Architecture, StockAgent};
+pub use stock_server::StockServer;
+
+/// Longest a test waits for one thing to happen. Far above what anything takes: a test that runs
+/// into it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Account of the administrator on every server under test.
+pub const ADMIN: &str = "admin";
+/// Its password.
+pub const PASSWORD: &str = "Correct-Horse-8";
+
+/// A running server that speaks MeshCentral's protocols, on loopback.
+pub trait Server {
+    /// HTTPS port.
+    fn port(&self) -> u16;
+    /// Process of the server.
+    fn pid(&self) -> u32;
+    /// Ends it as the system does (SIGTERM).
+    fn stop(&mut self);
+    /// Ends it without a chance to say goodbye (SIGKILL).
+    fn kill(&mut self);
+    /// Starts it again on the same data and the same port.
+    fn start_again(&mut self);
+    /// Throws the web certificate away, so that the next start makes another.
+    fn forget_web_certificate(&self);
+
+    /// `meshctrl` with the administrator's password.
+    fn meshctrl(&self) -> MeshCtrl {
+        MeshCtrl::new(self.port(), ADMIN, PASSWORD)
+    }
+
+    /// Adds a device group; its id, `mesh//…`.
+    fn add_group(&self, name: &str) -> String {
+        let answer = self.meshctrl().run(&["adddevicegroup", "--name", name]);
+        match answer.trim().strip_prefix("ok ") {
+            Some(id) => id.to_owned(),
+            None => panic!("adddevicegroup answered {answer:?}"),
+        }
+    }
+
+    /// The `.msh` file of a group, as a person downloads it.
+    fn settings_file(&self, group: &str) -> Vec<u8> {
+        let id = group.trim_start_matches("mesh//");
+        let id = id.replace('@', "%40").replace('$', "%24");
+        let (status, body) = https::get(self.port(), &format!("/meshsettings?id={id}"));
+        assert_eq!(status, 200, "/meshsettings of {group}");
+        body
+    }
+}
+
+/// Deletes `webserver-cert-*` in a data folder.
+fn forget_web_certificate(data: &std::path::Path) {
+    for file in ["webserver-cert-public.crt", "webserver-cert-private.key"] {
+        std::fs::remove_file(data.join(file)).expect("the server made its web certificate");
+    }
+}
+
+/// One test of each scenario against each server.
+#[macro_export]
+macro_rules! against_both_servers {
+    ($($scenario:ident),* $(,)?) => {
+        mod against_meshcentral {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&mut super::common::StockServer::start());
+            })*
+        }
+        mod against_meshboard {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&mut super::common::Meshboard::start());
+            })*
+        }
+    };
+}

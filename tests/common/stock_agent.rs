@@ -1,0 +1,114 @@
+//! The stock MeshAgent, run in the foreground as it comes in the package. Foreign architectures
+//! run under `qemu-user-static` with Debian's cross C library as their root.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::{Server, installation};
+
+/// Agents of the package that run on Linux with glibc.
+#[derive(Clone, Copy, Debug)]
+pub enum Architecture {
+    /// `meshagent_x86-64`.
+    X86_64,
+    /// `meshagent_aarch64`.
+    Aarch64,
+    /// `meshagent_armhf`.
+    Armhf,
+}
+
+/// An agent in a folder of its own, where it makes its key and keeps its core.
+pub struct StockAgent {
+    process: Option<Process>,
+    folder: TempDir,
+    architecture: Architecture,
+}
+
+impl StockAgent {
+    /// Starts a fresh agent for a device group.
+    pub fn start(server: &dyn Server, group: &str, architecture: Architecture) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let binary = folder.path().join("meshagent");
+        fs::copy(installation::folder().join("agents").join(architecture.file()), &binary)
+            .expect("the package has this agent");
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+        fs::write(folder.path().join("meshagent.msh"), server.settings_file(group))
+            .expect("the folder is ours");
+        let mut agent = Self { process: None, folder, architecture };
+        agent.start_again();
+        agent
+    }
+
+    /// Starts it again with what it has kept.
+    pub fn start_again(&mut self) {
+        self.process = Some(launch(self.folder.path(), self.architecture));
+    }
+
+    /// Whether its database holds a core: with one it has over 100 KB, without about 4 KB.
+    pub fn has_core(&self) -> bool {
+        let database = fs::metadata(self.folder.path().join("meshagent.db"));
+        database.is_ok_and(|database| database.len() > 64 << 10)
+    }
+
+    /// Ends it as the system does.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.terminate();
+        }
+    }
+}
+
+impl Architecture {
+    fn file(self) -> &'static str {
+        match self {
+            Self::X86_64 => "meshagent_x86-64",
+            Self::Aarch64 => "meshagent_aarch64",
+            Self::Armhf => "meshagent_armhf",
+        }
+    }
+
+    /// Number of this kind of agent in AuthInfo.
+    pub fn agent_ids(self) -> &'static [u64] {
+        match self {
+            Self::X86_64 => &[6],
+            // One binary under two numbers.
+            Self::Aarch64 => &[26, 32],
+            Self::Armhf => &[25],
+        }
+    }
+
+    /// The emulator and the root it finds the C library in.
+    fn emulator(self) -> Option<(String, &'static str)> {
+        let (name, root) = match self {
+            Self::X86_64 => return None,
+            Self::Aarch64 => ("qemu-aarch64", "/usr/aarch64-linux-gnu"),
+            Self::Armhf => ("qemu-arm", "/usr/arm-linux-gnueabihf"),
+        };
+        // Debian dropped the suffix when all of them became static.
+        let suffixed = format!("{name}-static");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|folder| folder.join(&suffixed).exists());
+        Some((if found { suffixed } else { name.to_owned() }, root))
+    }
+}
+
+/// `run` is the agent as a plain program; `connect` would make it a temporary one, which the
+/// server deletes when it leaves.
+fn launch(folder: &Path, architecture: Architecture) -> Process {
+    let binary = folder.join("meshagent");
+    let emulator = architecture.emulator();
+    let program = match &emulator {
+        None => binary.as_os_str(),
+        Some((emulator, _)) => emulator.as_ref(),
+    };
+    Process::start(program, |command| {
+        if let Some((_, root)) = emulator {
+            command.args(["-L", root]).arg(&binary);
+        }
+        command.arg("run").current_dir(folder).env("HOME", folder);
+    })
+}

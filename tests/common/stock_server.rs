@@ -1,0 +1,131 @@
+//! The stock MeshCentral server, on loopback with a data folder of its own.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::{ADMIN, PASSWORD, Server, forget_web_certificate, installation, ports};
+
+/// A running stock server.
+pub struct StockServer {
+    process: Process,
+    data: TempDir,
+    port: u16,
+}
+
+impl StockServer {
+    /// Starts one with an administrator account and nothing else.
+    ///
+    /// # Panics
+    /// If it cannot be installed or does not start.
+    pub fn start() -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        seed_keys(data.path());
+        let port = ports::free();
+        configure(data.path(), port);
+        add_admin(data.path());
+        let process = launch(data.path(), port);
+        Self { process, data, port }
+    }
+}
+
+impl Server for StockServer {
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn stop(&mut self) {
+        self.process.terminate();
+    }
+
+    fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    fn start_again(&mut self) {
+        self.process = launch(self.data.path(), self.port);
+    }
+
+    fn forget_web_certificate(&self) {
+        forget_web_certificate(self.data.path());
+    }
+}
+
+fn configure(data: &Path, port: u16) {
+    let config = json!({
+        "settings": {
+            "cert": "127.0.0.1",
+            "port": port,
+            "portBind": "127.0.0.1",
+            "redirPort": 0,
+            "mpsPort": 0,
+            "WANonly": true,
+            "selfUpdate": false,
+            "autoBackup": false,
+            // The timestamp server is on the Internet.
+            "agentTimeStampServer": false,
+        },
+        "domains": { "": {} },
+    });
+    fs::write(data.join("config.json"), config.to_string()).expect("the folder is ours");
+}
+
+/// The server runs as one process (`--launch`), which ends when its standard input does, instead
+/// of a parent that starts it again.
+fn launch(data: &Path, port: u16) -> Process {
+    let process = Process::start("node", |command| {
+        command.arg("--disable-proto=delete").arg(installation::folder());
+        command.arg("--datapath").arg(data);
+        command.args(["--launch", &std::process::id().to_string()]);
+        command.current_dir(data);
+    });
+    let line = process.wait_for_line(|line| line.contains("HTTPS server running on"));
+    // It takes the next free port when the wanted one is not.
+    assert!(line.contains(&format!(":{port}")), "the port was taken: {line}");
+    process
+}
+
+fn add_admin(data: &Path) {
+    for arguments in
+        [&["--createaccount", ADMIN, "--pass", PASSWORD][..], &["--adminaccount", ADMIN][..]]
+    {
+        let mut command = Command::new("node");
+        command.arg(installation::folder()).arg("--datapath").arg(data).args(arguments);
+        let output = command.current_dir(data).output().expect("node runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with("Done."), "{arguments:?}: {text}");
+    }
+}
+
+/// Certificates are made once and copied: with the stock server that takes seconds.
+fn seed_keys(data: &Path) {
+    let keys = installation::kept("keys");
+    let _lock = installation::lock(&keys.with_extension("lock"));
+    if !keys.exists() {
+        let first = tempfile::tempdir().expect("a temporary folder");
+        let port = ports::free();
+        configure(first.path(), port);
+        launch(first.path(), port).terminate();
+        let unfinished = keys.with_extension("making");
+        fs::create_dir_all(&unfinished).expect("target is writable");
+        copy_keys(first.path(), &unfinished);
+        fs::rename(unfinished, &keys).expect("both are under target");
+    }
+    copy_keys(&keys, data);
+}
+
+fn copy_keys(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("the server made it").flatten() {
+        if entry.file_name().to_string_lossy().contains("-cert-") {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("both folders are ours");
+        }
+    }
+}
