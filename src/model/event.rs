@@ -1,5 +1,7 @@
 //! Events: what happened, to whom it may be told, and whether history keeps it.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -60,7 +62,7 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// `action`, the word clients switch on.
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     /// `etype`, if the event has one.
     pub kind: Option<EventKind>,
     /// The tenant.
@@ -79,9 +81,9 @@ pub struct Event {
 
 impl Event {
     /// An event of `action` in `domain` that history keeps.
-    pub fn new(action: &'static str, domain: DomainId) -> Self {
+    pub fn new(action: impl Into<Cow<'static, str>>, domain: DomainId) -> Self {
         Self {
-            action,
+            action: action.into(),
             kind: None,
             domain,
             actor: None,
@@ -148,7 +150,7 @@ impl Event {
             object.insert("userid".into(), user.to_string().into());
             object.insert("username".into(), user.name().into());
         }
-        object.insert("action".into(), self.action.into());
+        object.insert("action".into(), (*self.action).into());
         if let Some(node) = &self.node {
             object.insert("nodeid".into(), node.to_string().into());
         }
