@@ -1,15 +1,19 @@
-//! The tables in memory.
+//! The tables in memory, and how frames become tables and tables a snapshot.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::rc::Rc;
 
 use crate::model::record::LinkTarget;
 use crate::model::rights::{self, Rights, Subject};
 use crate::model::{
-    Device, Group, GroupId, LastSeen, NodeId, Secret, User, UserGroup, UserGroupId, UserId,
+    Device, Group, GroupId, Key48, LastSeen, Millis, NodeId, Secret, User, UserGroup, UserGroupId,
+    UserId,
 };
 
-use super::{Detail, DetailKind, PastEvent, PowerChange, Record, RecordKey};
+use super::codec::{self, Entry, SeenBatch, SeenForm, Stored};
+use super::frame::{Frame, TooLong};
+use super::{PowerChange, Record, RecordKey};
 
 #[derive(Default)]
 pub(super) struct State {
@@ -18,10 +22,22 @@ pub(super) struct State {
     pub(super) devices: BTreeMap<NodeId, Rc<Device>>,
     pub(super) user_groups: BTreeMap<UserGroupId, Rc<UserGroup>>,
     pub(super) secrets: BTreeMap<String, Rc<Secret>>,
-    pub(super) last_seen: BTreeMap<NodeId, LastSeen>,
-    pub(super) details: BTreeMap<(NodeId, DetailKind), Detail>,
-    pub(super) events: Vec<PastEvent>,
-    pub(super) power: Vec<(NodeId, PowerChange)>,
+    seen: BTreeMap<NodeId, Seen>,
+    /// Number of entries of `seen` that are not on disk.
+    unseen: usize,
+    /// Frames of a newer version, in order, and removals that came after the first of them: a
+    /// record we cannot read must not come back to life in front of one who can.
+    carried: Vec<Box<[u8]>>,
+}
+
+/// What changes with every connection of a device.
+#[derive(Default)]
+struct Seen {
+    last: Option<LastSeen>,
+    /// Whether `last` differs from what is on disk.
+    changed: bool,
+    /// Last recorded state of power since the start.
+    power: Option<u8>,
 }
 
 impl State {
@@ -41,11 +57,103 @@ impl State {
             RecordKey::Group(id) => drop(self.groups.remove(id)),
             RecordKey::Device(id) => {
                 self.devices.remove(id);
-                self.last_seen.remove(id);
-                self.details.retain(|(node, _), _| node != id);
+                if self.seen.remove(id).is_some_and(|seen| seen.changed) {
+                    self.unseen -= 1;
+                }
             }
             RecordKey::UserGroup(id) => drop(self.user_groups.remove(id)),
             RecordKey::Secret(name) => drop(self.secrets.remove(name)),
+        }
+        self.carry_removal(key);
+    }
+
+    fn carry_removal(&mut self, key: &RecordKey) {
+        if self.carried.is_empty() {
+            return;
+        }
+        let mut raw = Vec::new();
+        if codec::append(&mut raw, key).is_ok() && !self.carried.iter().any(|c| **c == *raw) {
+            self.carried.push(raw.into());
+        }
+    }
+
+    /// Number of frames carried along for a newer version.
+    pub(super) fn carried(&self) -> usize {
+        self.carried.len()
+    }
+
+    pub(super) fn last_seen(&self, id: &NodeId) -> Option<&LastSeen> {
+        self.seen.get(id).and_then(|seen| seen.last.as_ref())
+    }
+
+    pub(super) fn set_last_seen(&mut self, id: &NodeId, last: LastSeen) {
+        let seen = self.seen.entry(id.clone()).or_default();
+        if seen.last.as_ref() == Some(&last) {
+            return;
+        }
+        seen.last = Some(last);
+        if !std::mem::replace(&mut seen.changed, true) {
+            self.unseen += 1;
+        }
+    }
+
+    /// Notes a state of power; false if it is the one noted last.
+    pub(super) fn set_power(&mut self, id: &NodeId, change: PowerChange) -> bool {
+        let seen = self.seen.entry(id.clone()).or_default();
+        seen.power.replace(change.power) != Some(change.power)
+    }
+
+    /// Whether a batch of what was seen would have content.
+    pub(super) fn has_unseen(&self) -> bool {
+        self.unseen > 0
+    }
+
+    /// The devices seen since the last batch, in batches of bounded size; at least one batch.
+    pub(super) fn take_unseen(&mut self, floor: Millis) -> Vec<SeenBatch> {
+        let mut batches = vec![SeenBatch { floor, seen: Vec::new() }];
+        if std::mem::take(&mut self.unseen) == 0 {
+            return batches;
+        }
+        for (id, seen) in self.seen.iter_mut().filter(|(_, seen)| seen.changed) {
+            seen.changed = false;
+            let Some(last) = &seen.last else { continue };
+            match batches.last_mut() {
+                Some(batch) if batch.seen.len() < BATCH => batch.seen.push(SeenForm::new(id, last)),
+                _ => batches.push(SeenBatch { floor, seen: vec![SeenForm::new(id, last)] }),
+            }
+        }
+        batches
+    }
+
+    /// Takes over what a frame says. Returns the floor of the clock, if it says one.
+    pub(super) fn apply(&mut self, frame: &Frame<'_>) -> Applied {
+        match codec::entry(frame) {
+            Entry::User(r) => self.put(r.into()),
+            Entry::Group(r) => self.put(r.into()),
+            Entry::Device(r) => self.put(Record::Device(r)),
+            Entry::UserGroup(r) => self.put(r.into()),
+            Entry::Secret(r) => self.put(r.into()),
+            Entry::Remove(key) => self.remove(&key),
+            Entry::Seen(batch) => {
+                for form in batch.seen {
+                    self.apply_seen(form);
+                }
+                return Applied::Floor(batch.floor);
+            }
+            Entry::SnapshotEnd => return Applied::SnapshotEnd,
+            Entry::Foreign => self.carried.push(frame.raw.into()),
+        }
+        Applied::Record
+    }
+
+    fn apply_seen(&mut self, form: SeenForm) {
+        let mut first = Key48::ZERO;
+        first.0[..form.key.len()].copy_from_slice(&form.key);
+        let first = NodeId::new(form.domain, first);
+        let Some((id, _)) = self.devices.range(&first..).next() else { return };
+        if id.domain == first.domain && codec::short_key(&id.key) == form.key {
+            let last = LastSeen { time: form.time, addr: form.addr.to_string() };
+            self.seen.entry(id.clone()).or_default().last = Some(last);
         }
     }
 
@@ -56,4 +164,119 @@ impl State {
         });
         rights::effective(user, memberships, manages_all, subject)
     }
+}
+
+/// Devices per batch of what was seen.
+const BATCH: usize = 1000;
+
+/// What came of a frame.
+#[derive(Debug, PartialEq)]
+pub(super) enum Applied {
+    Record,
+    Floor(Millis),
+    SnapshotEnd,
+}
+
+/// Appends a record as a frame.
+pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    match record {
+        Record::User(r) => codec::append(out, r),
+        Record::Group(r) => codec::append(out, r),
+        Record::Device(r) => codec::append(out, &**r),
+        Record::UserGroup(r) => codec::append(out, r),
+        Record::Secret(r) => codec::append(out, r),
+    }
+}
+
+/// How far a snapshot has come: a table and the last key of it that was written. The tables may
+/// change between two parts; changes go behind the snapshot as frames of their own.
+#[derive(Debug, Default)]
+pub(super) enum Cursor {
+    #[default]
+    Carried,
+    Users(Option<UserId>),
+    UserGroups(Option<UserGroupId>),
+    Groups(Option<GroupId>),
+    Secrets(Option<String>),
+    Devices(Option<NodeId>),
+    /// After the devices it names.
+    Seen(Option<NodeId>),
+}
+
+/// Bytes after which a part of a snapshot ends.
+const PART: usize = 64 << 10;
+
+impl State {
+    /// Appends the next part of a snapshot. Returns where the one after it begins, if any.
+    pub(super) fn snapshot(
+        &self,
+        mut cursor: Cursor,
+        floor: Millis,
+        out: &mut Vec<u8>,
+    ) -> Option<Cursor> {
+        while out.len() < PART {
+            cursor = match cursor {
+                // First, so that what we know wins over what we cannot read.
+                Cursor::Carried => {
+                    self.carried.iter().for_each(|raw| out.extend_from_slice(raw));
+                    Cursor::Users(None)
+                }
+                Cursor::Users(after) => match walk(&self.users, after, out) {
+                    Some(last) => Cursor::Users(Some(last)),
+                    None => Cursor::UserGroups(None),
+                },
+                Cursor::UserGroups(after) => match walk(&self.user_groups, after, out) {
+                    Some(last) => Cursor::UserGroups(Some(last)),
+                    None => Cursor::Groups(None),
+                },
+                Cursor::Groups(after) => match walk(&self.groups, after, out) {
+                    Some(last) => Cursor::Groups(Some(last)),
+                    None => Cursor::Secrets(None),
+                },
+                Cursor::Secrets(after) => match walk(&self.secrets, after, out) {
+                    Some(last) => Cursor::Secrets(Some(last)),
+                    None => Cursor::Devices(None),
+                },
+                Cursor::Devices(after) => match walk(&self.devices, after, out) {
+                    Some(last) => Cursor::Devices(Some(last)),
+                    None => Cursor::Seen(None),
+                },
+                Cursor::Seen(after) => Cursor::Seen(Some(self.walk_seen(after, floor, out)?)),
+            };
+        }
+        Some(cursor)
+    }
+
+    /// Appends one batch of what was seen; returns its last device, or `None` at the end.
+    fn walk_seen(&self, after: Option<NodeId>, floor: Millis, out: &mut Vec<u8>) -> Option<NodeId> {
+        let start = after.as_ref().map_or(Unbounded, Excluded);
+        let mut last = None;
+        let rest = self.seen.range((start, Unbounded)).take(BATCH);
+        let forms = rest.inspect(|(id, _)| last = Some((*id).clone()));
+        let seen = forms.filter_map(|(id, s)| Some(SeenForm::new(id, s.last.as_ref()?))).collect();
+        // A thousand entries of some 300 bytes at most: never too long. The first batch is written
+        // in any case, for the floor.
+        if last.is_some() || after.is_none() {
+            let _ = codec::append(out, &SeenBatch { floor, seen });
+        }
+        last
+    }
+}
+
+/// Appends the records behind `after` until the part is full. Returns the last key, or `None` at
+/// the end of the table.
+fn walk<K: Ord + Clone, V: Stored>(
+    table: &BTreeMap<K, Rc<V>>,
+    after: Option<K>,
+    out: &mut Vec<u8>,
+) -> Option<K> {
+    let start = after.as_ref().map_or(Unbounded, Excluded);
+    for (key, record) in table.range((start, Unbounded)) {
+        // One that is too long was refused when it was put, and never promised to be durable.
+        let _ = codec::append(out, &**record);
+        if out.len() >= PART {
+            return Some(key.clone());
+        }
+    }
+    None
 }
