@@ -93,22 +93,13 @@ pub(super) struct Lane<M> {
     pub(super) machine: RefCell<M>,
     /// Rung when the machine may have something to do earlier than it said.
     bell: (Sender<()>, Receiver<()>),
-    /// Holds one token: whoever has it may work.
-    turn: (Sender<()>, Receiver<()>),
-    /// Holds one token: whoever has it may keep a thread of the pool busy with reading.
-    reading: (Sender<()>, Receiver<()>),
+    /// Held while a piece of work is under way.
+    pub(super) turn: async_lock::Mutex<()>,
+    /// Held by whoever keeps a thread of the pool busy with reading.
+    pub(super) reading: async_lock::Mutex<()>,
     /// Work whose driver was dropped may still run in the pool; the next piece waits for it.
     gate: Arc<Mutex<()>>,
     watchers: RefCell<Vec<Waker>>,
-}
-
-/// A token; while that of work is held, the machine's files do not change.
-pub(super) struct Turn<'a>(&'a Sender<()>);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.try_send(());
-    }
 }
 
 /// Where work is done, and by which clock.
@@ -119,14 +110,11 @@ pub(super) struct Site<'a> {
 
 impl<M: Machine> Lane<M> {
     pub(super) fn new(machine: M) -> Self {
-        let (turn, reading) = (async_channel::bounded(1), async_channel::bounded(1));
-        let _ = turn.0.try_send(());
-        let _ = reading.0.try_send(());
         Self {
             machine: RefCell::new(machine),
             bell: async_channel::bounded(1),
-            turn,
-            reading,
+            turn: async_lock::Mutex::default(),
+            reading: async_lock::Mutex::default(),
             gate: Arc::default(),
             watchers: RefCell::default(),
         }
@@ -143,19 +131,6 @@ impl<M: Machine> Lane<M> {
         if !watchers.iter().any(|w| w.will_wake(waker)) {
             watchers.push(waker.clone());
         }
-    }
-
-    /// Waits until no piece of work is under way.
-    pub(super) async fn turn(&self) -> Turn<'_> {
-        // Closed is impossible: the lane holds both ends.
-        let _ = self.turn.1.recv().await;
-        Turn(&self.turn.0)
-    }
-
-    /// Waits until nobody else reads much.
-    pub(super) async fn reading(&self) -> Turn<'_> {
-        let _ = self.reading.1.recv().await;
-        Turn(&self.reading.0)
     }
 
     /// Works for ever.
@@ -188,7 +163,7 @@ impl<M: Machine> Lane<M> {
 
     /// Does one piece of work; `Some` if there is none before that time.
     pub(super) async fn step(&self, site: &Site<'_>) -> Option<Option<Duration>> {
-        let _turn = self.turn().await;
+        let _turn = self.turn.lock().await;
         let next = self.machine.borrow_mut().next((site.now)());
         let work = match next {
             Next::Work(work) => work,

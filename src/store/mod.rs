@@ -371,7 +371,7 @@ impl Store {
             match blocking::unblock(move || details::read(&*disk, &wanted, place)).await {
                 Ok(Some(detail)) => return Some(detail),
                 // The file was copied meanwhile: wait until memory knows the new places.
-                Ok(None) => drop(lane.turn().await),
+                Ok(None) => drop(lane.turn.lock().await),
                 Err(error) => {
                     log::warn!("details of {id} cannot be read: {error}");
                     return None;
@@ -475,7 +475,7 @@ impl Store {
         let site = Site { disk: &disk, now: &|| self.core.now() };
         lane.until(&site, History::is_ready).await;
         // Whoever asks for much takes one thread of the pool, not all of them.
-        let _reading = lane.reading().await;
+        let _reading = lane.reading.lock().await;
         let view = lane.machine.borrow().view();
         let disk = disk.clone();
         blocking::unblock(move || read(view, Some(&*disk))).await

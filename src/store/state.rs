@@ -207,7 +207,8 @@ pub(super) enum Cursor {
 const PART: usize = 64 << 10;
 
 impl State {
-    /// Appends the next part of a snapshot. Returns where the one after it begins, if any.
+    /// Writes the next part of a snapshot to `out`, which is empty. Returns where the one after it
+    /// begins, if any.
     pub(super) fn snapshot(
         &self,
         mut cursor: Cursor,

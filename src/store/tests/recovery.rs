@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::store::codec::{self, SeenBatch, SeenForm};
+use crate::store::driver::{Machine, Next};
 use crate::store::frame::{self, Damage};
+use crate::store::journal::{Journal, Work};
+use crate::store::records::Records;
 use crate::store::recovery::{examine, recover};
 use crate::store::state::{self, Cursor, State};
 
@@ -44,7 +47,9 @@ fn history() -> Vec<Vec<u8>> {
 fn digest(state: &State) -> Vec<u8> {
     let (mut out, mut cursor) = (Vec::new(), Some(Cursor::default()));
     while let Some(at) = cursor {
-        cursor = state.snapshot(at, Millis(0), &mut out);
+        let mut part = Vec::new();
+        cursor = state.snapshot(at, Millis(0), &mut part);
+        out.append(&mut part);
     }
     out
 }
@@ -179,4 +184,45 @@ fn frames_of_a_newer_version_survive_a_snapshot_and_stay_removed() {
     assert_eq!(store.device(&node(1)).unwrap().name, "renamed");
     assert_eq!(store.last_seen(&node(1)), Some(seen(9)));
     assert!(store.user(&user("guest").id).is_some() && store.secret("more").is_some());
+}
+
+#[test]
+fn changes_during_a_snapshot_are_in_it_or_behind_it() {
+    let disk = FakeDisk::new();
+    let mut records = Records::new(State::default(), Journal::new(0, 0, false, 1000));
+    let now = TestClock::default().now();
+    let put = |records: &mut Records, record: Record| {
+        let mut frame = Vec::new();
+        state::encode(&record, &mut frame).unwrap();
+        records.state.put(record);
+        let number = records.journal.append(&frame, now.mono);
+        records.journal.hurry(number, now.mono);
+    };
+    (0..2000).for_each(|n| put(&mut records, device(n).into()));
+    let (mut parts, mut swapped) = (0, false);
+    for round in 0u64.. {
+        let Next::Work(work) = records.next(now) else { break };
+        parts += u64::from(matches!(work, Work::Part { .. }));
+        swapped |= matches!(work, Work::Swap);
+        // Behind, at and in front of where the snapshot is.
+        for n in (round..2000).step_by(97).take(if swapped { 0 } else { 25 }) {
+            let mut changed = device(n);
+            changed.name = format!("changed in round {round}");
+            put(&mut records, changed.into());
+        }
+        if !swapped {
+            let key = RecordKey::Device(node(1999 - round));
+            records.state.remove(&key);
+            let mut frame = Vec::new();
+            codec::append(&mut frame, &key).unwrap();
+            records.journal.append(&frame, now.mono);
+            put(&mut records, device(5000 + round).into());
+        }
+        let outcome = Records::perform(work, &*disk);
+        records.done(outcome, now);
+    }
+    assert!(parts > 3 && swapped, "{parts} parts");
+    let recovered = recover(&*disk.unplugged(0)).unwrap();
+    assert!(recovered.base > 100_000 && recovered.report.lost.is_none());
+    assert!(digest(&recovered.state) == digest(&records.state));
 }
