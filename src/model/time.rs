@@ -62,8 +62,10 @@ pub struct Clock {
     loaded: Duration,
 }
 
-/// 2024-01-01: a board that believes to live earlier has not been told the time yet.
-const PLAUSIBLE: Millis = Millis(1_704_067_200_000);
+/// 2026-11-01: a board that believes to live earlier has not been told the time yet.
+const PLAUSIBLE: Millis = Millis(1_793_491_200_000);
+/// A floor that is further ahead of a plausible clock than this came from a clock gone wrong.
+const WRONG_FLOOR: Duration = Duration::from_secs(400 * 86_400);
 
 impl Clock {
     /// Starts at `floor`, the last wall time known from disk (zero if none), at monotonic `mono`.
@@ -74,15 +76,15 @@ impl Clock {
     /// The wall time to use, given readings of the machine's wall and monotonic clocks.
     ///
     /// While the machine's wall clock is behind the floor, time goes on from the floor at
-    /// monotonic pace; otherwise the machine is believed, whichever way it jumps.
+    /// monotonic pace; otherwise the machine is believed, whichever way it jumps. It is also
+    /// believed against a floor that a jump of years into the future left on disk.
     pub fn now(&self, wall: Millis, mono: Duration) -> Millis {
         let elapsed = mono.saturating_sub(self.loaded).as_millis() as u64;
-        wall.max(Millis(self.floor.0.saturating_add(elapsed)))
-    }
-
-    /// False while neither the machine nor the disk knows a time later than 2024.
-    pub fn is_trusted(&self, wall: Millis) -> bool {
-        wall.max(self.floor) >= PLAUSIBLE
+        let paced = Millis(self.floor.0.saturating_add(elapsed));
+        if wall >= PLAUSIBLE && paced.since(wall) > WRONG_FLOOR {
+            return wall;
+        }
+        wall.max(paced)
     }
 }
 
@@ -108,7 +110,6 @@ mod tests {
         let clock = Clock::new(Millis(1_790_000_000_000), Duration::ZERO);
         assert_eq!(clock.now(Millis(5000), Duration::from_secs(5)).0, 1_790_000_005_000);
         assert_eq!(clock.now(Millis(6000), Duration::from_secs(6)).0, 1_790_000_006_000);
-        assert!(clock.is_trusted(Millis(6000)));
     }
 
     #[test]
@@ -120,7 +121,11 @@ mod tests {
     }
 
     #[test]
-    fn a_board_that_never_knew_the_time_is_not_trusted() {
-        assert!(!Clock::new(Millis(0), Duration::ZERO).is_trusted(Millis(7000)));
+    fn a_floor_left_by_a_clock_gone_wrong_is_not_for_ever() {
+        let clock = Clock::new(Millis(2_145_916_800_000), Duration::ZERO);
+        let right = Millis(1_800_000_000_000);
+        assert_eq!(clock.now(right, Duration::from_secs(1)), right, "the board knows better");
+        let woken = clock.now(Millis(1000), Duration::from_secs(1));
+        assert_eq!(woken.0, 2_145_916_801_000, "the board knows nothing");
     }
 }

@@ -18,7 +18,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode, Uri};
 
 use crate::agent::msh::{Address, InstallFlags, Msh};
-use crate::agent::package::binary::{Embedded, Layout};
+use crate::agent::package::binary::{EmbedError, Embedded, Layout};
 use crate::agent::package::{Binary, MeshCmd, ScriptOptions};
 use crate::model::{DomainId, Group, GroupId, Key48};
 
@@ -26,6 +26,10 @@ use super::app::App;
 use super::http::{Body, harden, text};
 use super::routes::query;
 
+/// Number of the script that installs an agent by a dialog.
+const INSTALLER: u32 = 6;
+/// Scripts must not check the certificate: it is not one that machines trust by default.
+const PLAIN: ScriptOptions = ScriptOptions { trusted_certificate: false, no_proxy: false };
 /// Bytes read from disk at a time, and kept per download.
 const CHUNK: usize = 32 * 1024;
 
@@ -44,11 +48,28 @@ pub async fn meshagents(
     };
     let number = |name| query(uri, name).and_then(|n| n.parse::<u32>().ok());
     if let Some(script) = number("script") {
-        let options = ScriptOptions { trusted_certificate: false, no_proxy: false };
-        return match package.script(script, options) {
+        return match package.script(script, PLAIN) {
             Ok(Some(script)) => attachment(script.text.into(), script.download_name, "text/plain"),
             Ok(None) => not_found(),
             Err(error) => broken("install script", &error),
+        };
+    }
+    if let Some(id) = number("meshinstall") {
+        let Some(binary) = package.binary(id).filter(|b| !b.kind.is_windows()) else {
+            return not_found();
+        };
+        let group = query(uri, "id").and_then(|id| find_group(app, domain, &id));
+        let Some(group) = group else { return unauthorized() };
+        let Some(msh) = settings(app, &group, headers, "", None) else { return unavailable() };
+        return match package.script(INSTALLER, PLAIN) {
+            Ok(Some(script)) => {
+                let script = with_settings(&script.text, &msh);
+                let name = binary.kind.download_name.to_owned();
+                embedded(binary, name, move |layout| Embedded::script(layout, script.as_bytes()))
+                    .await
+            }
+            Ok(None) => not_found(),
+            Err(error) => broken("graphical installer", &error),
         };
     }
     if let Some(id) = number("meshcmd") {
@@ -64,7 +85,7 @@ pub async fn meshagents(
     if query(uri, "zip").is_some() {
         return zipped(binary, headers).await;
     }
-    match query(uri, "meshid").filter(|_| binary.kind.is_windows()) {
+    match query(uri, "meshid") {
         None => file(binary, headers).await,
         Some(group) => {
             let Some(group) = find_group(app, domain, &group) else { return unauthorized() };
@@ -73,7 +94,12 @@ pub async fn meshagents(
             let Some(msh) = settings(app, &group, headers, &flags, tag.as_deref()) else {
                 return unavailable();
             };
-            embedded(binary, &group.name, msh).await
+            // The group's name is part of the file name where a person double-clicks it.
+            let name = match binary.kind.is_windows() {
+                true => binary.kind.download_name_for(&group.name),
+                false => binary.kind.download_name.to_owned(),
+            };
+            embedded(binary, name, move |layout| Embedded::settings(layout, msh.as_bytes())).await
         }
     }
 }
@@ -169,13 +195,16 @@ async fn plain_file(
     }
 }
 
-/// A Windows executable with the group's settings inside.
-async fn embedded(binary: Binary, group: &str, msh: String) -> Response<Body> {
-    let name = binary.kind.download_name_for(group);
+/// An executable with something inside it: `what` is given its layout and says how it goes in.
+async fn embedded(
+    binary: Binary,
+    name: String,
+    what: impl FnOnce(&Layout) -> Result<Embedded, EmbedError> + Send + 'static,
+) -> Response<Body> {
     let prepared = blocking::unblock(move || {
         let mut file = File::open(&binary.path)?;
         let layout = Layout::read(&mut file)?;
-        let embedded = Embedded::settings(&layout, msh.as_bytes()).map_err(io::Error::other)?;
+        let embedded = what(&layout).map_err(io::Error::other)?;
         io::Seek::rewind(&mut file)?;
         let len = embedded.total_len();
         io::Result::Ok((embedded.reader(file), len))
@@ -184,6 +213,15 @@ async fn embedded(binary: Binary, group: &str, msh: String) -> Response<Body> {
         Ok((reader, len)) => stream(reader, len, &name),
         Err(error) => broken(&name, &error),
     }
+}
+
+/// The installer's script with the lines of a `.msh` file as its settings.
+fn with_settings(script: &str, msh: &str) -> String {
+    let lines = msh.lines().filter_map(|line| line.split_once('='));
+    let settings: serde_json::Map<_, _> =
+        lines.map(|(key, value)| (key.to_owned(), value.into())).collect();
+    let settings = serde_json::Value::Object(settings);
+    script.replacen("var msh = {};", &format!("var msh = {settings};"), 1)
 }
 
 /// MeshCmd made of an agent and a script behind it.

@@ -21,8 +21,7 @@ use crate::control;
 use crate::hub::Hub;
 use crate::identity::tls::WebTls;
 use crate::identity::{self, Names, Role};
-use crate::model::Millis;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 use super::ServeOptions;
 use super::app::App;
@@ -34,8 +33,8 @@ const UNPRIVILEGED: u16 = 8443;
 const UNPRIVILEGED_TRIES: u16 = 100;
 /// How often the web certificate files are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(10);
-/// Time for a clean stop.
-const STOP: Duration = Duration::from_secs(2);
+/// Time for the last changes to reach the disk when the server stops.
+const STOP: Duration = Duration::from_millis(1500);
 
 /// Why the server does not run.
 pub type Failure = Box<dyn std::error::Error>;
@@ -48,8 +47,15 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
 
 async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Result<(), Failure> {
     let ServeOptions { data, config } = options;
-    let store = Store::in_memory();
-    let hub = Hub::new(store.clone(), config, Millis(0));
+    let (store, report) = Store::open(&data, store::Options::default())?;
+    match report.lost {
+        Some(_) => log::error!("{report}"),
+        None => log::info!("{report}"),
+    }
+    let hub = Hub::new(store.clone(), config, report.floor);
+    // Commits resolve only while this runs.
+    let running = store.clone();
+    executor.spawn(async move { running.run().await }).detach();
     let config = hub.config();
     let names = names(&config);
 
@@ -83,11 +89,17 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     spawn(Box::pin(prepare_agents(app.clone(), data.clone(), names, failed.clone(), stop)));
     let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
     wait_for_stop(signals, stopped, &app, &data).await;
-    if let Some(failure) = failed.borrow_mut().take() {
-        return Err(failure);
-    }
     log::info!("stopping");
-    Ok(())
+    let saved = async { store.close().await.map_err(Failure::from) };
+    let late = async {
+        Timer::after(STOP).await;
+        Err("the disk took too long to take the last changes".into())
+    };
+    let saved = futures_lite::future::or(saved, late).await;
+    match failed.borrow_mut().take() {
+        Some(failure) => Err(failure),
+        None => saved,
+    }
 }
 
 /// Says how the first account is made, if there is none.
@@ -180,6 +192,8 @@ async fn heartbeat(hub: Rc<Hub>) {
     loop {
         hub.metrics.beat();
         hub.metrics.devices.store(hub.store.device_count() as u64, Relaxed);
+        hub.metrics.bytes_written.store(hub.store.bytes_written(), Relaxed);
+        hub.metrics.store_degraded.store(hub.store.health().degraded.is_some().into(), Relaxed);
         Timer::after(Duration::from_secs(1)).await;
     }
 }
@@ -250,9 +264,4 @@ async fn bind(settings: &Settings, port: u16) -> Result<TcpListener, Failure> {
         other => other,
     };
     bound.map_err(|error| format!("cannot listen on port {port}: {error}").into())
-}
-
-/// How long [`serve`] may take to stop.
-pub const fn stop_limit() -> Duration {
-    STOP
 }
