@@ -10,4 +10,5 @@ pub mod identity;
 pub mod model;
 pub mod server;
 pub mod store;
+pub mod tls;
 pub mod ws;

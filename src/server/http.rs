@@ -16,7 +16,6 @@ use async_io::Timer;
 use async_net::{TcpListener, TcpStream};
 use bytes::Bytes;
 use futures_lite::future::or;
-use futures_rustls::server::TlsStream;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -26,6 +25,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use crate::hub::Refused;
+use crate::tls::{self, TlsStream};
 use crate::ws::{self, Socket};
 
 use super::app::App;
@@ -57,14 +57,14 @@ pub enum Port {
 
 /// Accepts TLS connections for ever.
 pub async fn serve_tls(app: Rc<App>, listener: TcpListener, port: Port) {
-    let acceptor = futures_rustls::TlsAcceptor::from(app.server_config.clone());
     loop {
         let Some((stream, remote)) = accept(&listener).await else { continue };
-        let (app, acceptor) = (app.clone(), acceptor.clone());
+        let app = app.clone();
         let slots = app.handshakes.clone();
         let metrics = app.hub.metrics.clone();
         let evicted = slots.spawn(remote.ip(), async move {
-            match within(HANDSHAKE, acceptor.accept(stream)).await {
+            let config = app.server_config.clone();
+            match within(HANDSHAKE, tls::accept(stream, config)).await {
                 Ok(tls) => {
                     let slots = app.requests.clone();
                     let ip = remote.ip();
