@@ -40,11 +40,8 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Read(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Invalid(path, problems) => {
-                for (n, problem) in problems.iter().enumerate() {
-                    let line_end = if n == 0 { "" } else { "\n" };
-                    write!(f, "{line_end}{}:{problem}", path.display())?;
-                }
-                Ok(())
+                let lines: Vec<_> = problems.iter().map(|p| p.place.located(path, p)).collect();
+                f.write_str(&lines.join("\n"))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Where in the configuration something is, and what is to be said about it.
 
 use std::fmt;
+use std::path::Path;
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,14 @@ impl Place {
         let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         Self::File { line, column }
+    }
+
+    /// `remark`, whose text starts with this place, as a line about `file`.
+    pub fn located(&self, file: &Path, remark: &impl fmt::Display) -> String {
+        match self {
+            Self::File { .. } => format!("{}:{remark}", file.display()),
+            Self::Environment(_) => remark.to_string(),
+        }
     }
 }
 
@@ -92,17 +101,22 @@ impl WarningKind {
     }
 }
 
+impl fmt::Display for WarningKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown key, ignored",
+            Self::NotYet => "known, not supported yet",
+            Self::NotEnforced => "NOT ENFORCED: this restriction is not supported yet",
+            Self::Moot => "has no meaning for this server",
+            Self::Duplicate => "the same key comes again later; this one is ignored",
+            Self::Remark(text) => text,
+        })
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: ", self.place, self.key)?;
-        f.write_str(match &self.kind {
-            WarningKind::Unknown => "unknown key, ignored",
-            WarningKind::NotYet => "known, not supported yet",
-            WarningKind::NotEnforced => "NOT ENFORCED: this restriction is not supported yet",
-            WarningKind::Moot => "has no meaning for this server",
-            WarningKind::Duplicate => "the same key comes again later; this one is ignored",
-            WarningKind::Remark(text) => text,
-        })
+        write!(f, "{}: {}: {}", self.place, self.key, self.kind)
     }
 }
 
