@@ -9,9 +9,8 @@ use super::{Common, Failure};
 use crate::config::{self, Config, Warning};
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
-use crate::model::Millis;
 use crate::server::admin::{AdminContext, Answer, Reply, Request, execute, socket};
-use crate::store::Store;
+use crate::store::{OpenError, Options, Store};
 
 /// Has `request` done, by the server if one runs on the data folder.
 pub(super) fn ask(common: &Common, request: &Request) -> Result<Answer, Failure> {
@@ -46,19 +45,31 @@ fn ask_folder(common: &Common, request: Request) -> Result<Reply, Failure> {
     if !changes && !common.data.is_dir() {
         return Err(Failure::failed(format!("there is no folder {}", common.data.display())));
     }
-    let (store, floor) = open_store(&common.data)?;
+    let (store, report) = Store::open(&common.data, Options::default()).map_err(refused)?;
+    if report.lost.is_some() {
+        log::warn!("{report}");
+    }
     let executor = LocalExecutor::new();
+    let disk = store.clone();
+    executor.spawn(async move { disk.run().await }).detach();
     async_io::block_on(executor.run(async {
-        let hub = Hub::new(store.clone(), config, floor);
+        let hub = Hub::new(store.clone(), config, report.floor);
         let data = common.data.clone();
         let ctx = AdminContext { hub, passwords: Passwords::default(), data, live: None };
         let reply = execute(&ctx, request).await;
+        store.close().await.map_err(Failure::failed)?;
         Ok(reply)
     }))
 }
 
-fn open_store(_data: &Path) -> Result<(Store, Millis), Failure> {
-    Ok((Store::in_memory(), Millis(0)))
+fn refused(error: OpenError) -> Failure {
+    match error {
+        OpenError::InUse { .. } => Failure::failed(format!(
+            "{error}, which does not answer on its admin socket; was it started with another \
+             RUNTIME_DIRECTORY, or is it just starting or stopping?"
+        )),
+        OpenError::Io { .. } => Failure::failed(error),
+    }
 }
 
 /// Reads `config.json` of the data folder, with the overrides of the environment.

@@ -141,10 +141,9 @@ pub(super) fn status(status: &Status) -> Result<(), Failure> {
         },
     );
     if status.pid.is_some() {
-        let health = if status.store.degraded {
-            "THE DISK REFUSES WRITES: changes are in memory only"
-        } else {
-            "sound"
+        let health = match &status.store.degraded {
+            Some(error) => format!("THE DISK REFUSES WRITES, changes are in memory only: {error}"),
+            None => "sound".to_owned(),
         };
         line("store", format!("{health}, {} bytes written", status.store.bytes_written));
     }

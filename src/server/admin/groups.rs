@@ -86,7 +86,13 @@ fn owners(
 ) -> Result<Vec<Rc<User>>, String> {
     let Some(name) = user else {
         let users = ctx.hub.store.users(domain);
-        return Ok(users.into_iter().filter(|user| user.site.is_full()).collect());
+        let admins: Vec<_> = users.into_iter().filter(|user| user.site.is_full()).collect();
+        if admins.is_empty() {
+            return Err("nobody would see the group: name an account that shall have it, or make \
+                        a full administrator first"
+                .to_owned());
+        }
+        return Ok(admins);
     };
     let id = user_id(domain, name)?;
     let user = ctx.hub.store.user(&id).ok_or_else(|| format!("there is no account {id}"))?;

@@ -1,7 +1,5 @@
 //! `status`: what there is to know about the server and its folder.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use serde::{Deserialize, Serialize};
 
 use super::AdminContext;
@@ -74,11 +72,13 @@ pub struct Memory {
 }
 
 /// How the flat files are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoreState {
-    /// The disk refuses writes; changes are in memory only.
-    pub degraded: bool,
+    /// What the disk said, while it refuses writes and changes are in memory only.
+    pub degraded: Option<String>,
+    /// Bytes of records that are only in memory at this moment.
+    pub unwritten: usize,
     /// Bytes written since the start.
     pub bytes_written: u64,
 }
@@ -102,6 +102,7 @@ pub(super) async fn status(ctx: &AdminContext) -> Status {
     })
     .await;
     let live = ctx.live.as_ref();
+    let health = hub.store.health();
     let usage = live.map(|_| Usage::now());
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -121,8 +122,9 @@ pub(super) async fn status(ctx: &AdminContext) -> Status {
         certificates,
         certificate_errors,
         store: StoreState {
-            degraded: hub.metrics.store_degraded.load(Relaxed) != 0,
-            bytes_written: hub.metrics.bytes_written.load(Relaxed),
+            degraded: health.degraded,
+            unwritten: health.unwritten_records,
+            bytes_written: hub.store.bytes_written(),
         },
     }
 }

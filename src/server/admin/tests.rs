@@ -163,8 +163,9 @@ fn taking_administration_leaves_lesser_rights_alone() {
 #[test]
 fn a_new_group_belongs_to_the_administrators_or_to_whom_is_named() {
     let ctx = context();
-    add(&ctx, "", "root", true).unwrap();
     add(&ctx, "", "bob", false).unwrap();
+    assert!(add_group(&ctx, "Office", None).unwrap_err().contains("nobody would see"));
+    add(&ctx, "", "root", true).unwrap();
     let listener = session(&ctx, "user//root");
     let rights = |id: &str, group: &GroupLine| {
         let to = LinkTarget::Group(group.meshid.parse().unwrap());
@@ -192,6 +193,7 @@ fn a_new_group_belongs_to_the_administrators_or_to_whom_is_named() {
 #[test]
 fn a_deleted_group_is_not_listed_and_its_name_is_free() {
     let ctx = context();
+    add(&ctx, "", "root", true).unwrap();
     let group = add_group(&ctx, "Office", None).unwrap();
     let id = group.meshid.parse().unwrap();
     let mut gone = Group::clone(&ctx.hub.store.group(&id).unwrap());
