@@ -211,7 +211,7 @@ fn groups_and_users_of_the_command_line_are_there_at_once() {
     let groups = server.meshctrl().groups();
     assert_eq!(groups.len(), 1);
     assert_eq!(groups[0]["name"], "office");
-    assert_eq!(groups[0]["_id"], group["id"]);
+    assert_eq!(groups[0]["_id"], group["meshid"]);
 
     server.command(&["user", "add", "second", "--admin", "--password", "Other-Horse-9"]);
     let second = MeshCtrl::new(server.port(), "second", "Other-Horse-9");

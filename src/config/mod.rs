@@ -3,10 +3,21 @@
 //! `config.json` keeps MeshCentral's format; [`Config`] is its parsed form, with every default
 //! filled in. Values are checked when they are read from the file, never later.
 
+mod addresses;
+mod parse;
+mod place;
+mod read;
+mod table;
+mod tree;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{DomainId, Key48};
+use crate::model::{DomainId, Key48, SiteRights};
+
+pub use addresses::AddressRules;
+pub use parse::{ConfigError, load, parse};
+pub use place::{Place, Problem, Warning, WarningKind};
 
 /// Everything `config.json` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +31,8 @@ pub struct Config {
 /// The `settings` section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// `cert`: the name the server is reached by. Without one it is in LAN mode.
+    /// `cert`: the name the server is reached by. Without one, or with one that has no dot, it is
+    /// in LAN mode.
     pub cert: Option<String>,
     /// `port`: HTTPS port; `None` means 443, or the next free port from 8443 without the right
     /// to bind it.
@@ -35,7 +47,8 @@ pub struct Settings {
     pub agent_port: Option<u16>,
     /// `agentAliasPort`: the agent port shown in `.msh` files.
     pub agent_alias_port: Option<u16>,
-    /// `bind`: address to listen on instead of all of them.
+    /// `bind` (ours) or `portBind`: address every listener but the status endpoint is bound to,
+    /// instead of all of them.
     pub bind: Option<std::net::IpAddr>,
     /// `WANonly` / `LANonly`.
     pub reach: Reach,
@@ -64,7 +77,11 @@ pub struct Settings {
     pub allow_login_token: bool,
     /// `manageAllDeviceGroups`: accounts (`user/…`) that see every group.
     pub manage_all_device_groups: Vec<String>,
-    /// `status` (ours): loopback port of the status endpoint; `None` switches it off.
+    /// `userAllowedIP` / `userBlockedIP`: from where people may connect.
+    pub user_addresses: AddressRules,
+    /// `agentAllowedIP` / `agentBlockedIP`: from where agents may connect.
+    pub agent_addresses: AddressRules,
+    /// `statusPort` (ours): loopback port of the status endpoint; `None` switches it off.
     pub status_port: Option<u16>,
 }
 
@@ -101,17 +118,23 @@ pub struct Domain {
     pub dns: Option<String>,
     /// `newAccounts`: people may register themselves.
     pub new_accounts: bool,
+    /// `newAccountsRights`: what such an account may do.
+    pub new_account_rights: SiteRights,
     /// `agentKey`: an agent's `?key=` must be one of these, if there are any.
     pub agent_keys: Vec<String>,
     /// `loginKey`: a user's `?key=` must be one of these, if there are any.
     pub login_keys: Vec<String>,
-    /// Further web certificate hashes accepted from agents (`certHash`-style: a proxy's
-    /// certificate, a certificate during rollover).
+    /// `certHash`: further web certificate hashes accepted from agents (a proxy's certificate, a
+    /// certificate during rollover).
     pub accepted_tls_hashes: Vec<Key48>,
-    /// `allowedOrigin`: further hosts a browser's `Origin` may name.
+    /// `allowedOrigin`: further hosts a browser's `Origin` may name; `*` allows any.
     pub allowed_origins: Vec<String>,
     /// `userConsentFlags`: OR of the consent bits 1 to 64.
     pub consent: u32,
+    /// `userAllowedIP` / `userBlockedIP`, in addition to those of the settings.
+    pub user_addresses: AddressRules,
+    /// `agentAllowedIP` / `agentBlockedIP`, in addition to those of the settings.
+    pub agent_addresses: AddressRules,
     /// `limits.maxDevices`.
     pub max_devices: Option<usize>,
     /// `limits.maxAgentSessions`.
@@ -144,7 +167,7 @@ impl Default for Settings {
             agent_port: None,
             agent_alias_port: None,
             bind: None,
-            reach: Reach::Hybrid,
+            reach: Reach::Lan,
             agent_ping: None,
             agent_pong: None,
             agent_idle_timeout: Some(Duration::from_secs(150)),
@@ -161,6 +184,8 @@ impl Default for Settings {
             agent_update_block_size: 65531,
             allow_login_token: false,
             manage_all_device_groups: Vec::new(),
+            user_addresses: AddressRules::default(),
+            agent_addresses: AddressRules::default(),
             status_port: Some(8087),
         }
     }

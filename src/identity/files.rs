@@ -122,7 +122,7 @@ pub(super) fn read(dir: &Path, role: Role) -> Result<Option<Pair>, IdentityError
     Ok(Some(Pair { chain, key }))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let invalid = |e| IdentityError::Invalid(path.to_owned(), format!("not PEM: {e}"));
     CertificateDer::pem_file_iter(path).map_err(invalid)?.map(|c| c.map_err(invalid)).collect()
 }

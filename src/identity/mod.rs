@@ -6,11 +6,13 @@
 
 pub mod certificate;
 pub mod cookie;
+mod describe;
 mod files;
 mod make;
 pub mod password;
 pub mod tls;
 
 pub use certificate::{AgentServer, WebCertificate, key_id};
+pub use describe::{Description, describe};
 pub use files::{IdentityError, Role};
 pub use make::{Names, Rsa, load_or_make_rsa, load_or_make_web};

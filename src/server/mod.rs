@@ -1,13 +1,16 @@
 //! The wiring: listeners, routes, and the life of the process.
 
+pub mod admin;
 pub mod app;
 pub mod domain;
 pub mod downloads;
 pub mod http;
+pub mod process;
 pub mod routes;
 pub mod run;
 pub mod setup;
 pub mod slots;
+pub mod status;
 
 /// What a server is started with.
 #[derive(Debug)]

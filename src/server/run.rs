@@ -24,8 +24,10 @@ use crate::identity::{self, Names, Role};
 use crate::store::{self, Store};
 
 use super::ServeOptions;
+use super::admin::{AdminContext, Live, Ports, Reload, socket};
 use super::app::App;
 use super::http::{self, Port};
+use super::status::StatusEndpoint;
 
 /// First port tried without the right to bind 443.
 const UNPRIVILEGED: u16 = 8443;
@@ -73,12 +75,25 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
         let listener = bind(&config.settings, port).await?;
         spawn(Box::pin(http::serve_tls(app.clone(), listener, Port::Agents)));
     }
+    let mut redirect = None;
     if let Some(port) = config.settings.redir_port {
         match bind(&config.settings, port).await {
-            Ok(listener) => spawn(Box::pin(http::serve_redirect(app.clone(), listener))),
+            Ok(listener) => {
+                redirect = Some(port);
+                spawn(Box::pin(http::serve_redirect(app.clone(), listener)));
+            }
             Err(error) => log::warn!("no redirection from HTTP: {error}"),
         }
     }
+    let status = start_status(&config.settings, &hub);
+    let ports = Ports {
+        https: port,
+        agent: config.settings.agent_port,
+        redirect,
+        mps: None,
+        status: status.as_ref().map(|endpoint| endpoint.address().port()),
+    };
+    let admin = serve_admin(&app, &data, ports);
     spawn(Box::pin(heartbeat(hub.clone())));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
     announce_setup(&app);
@@ -90,6 +105,9 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
     wait_for_stop(signals, stopped, &app, &data).await;
     log::info!("stopping");
+    if let Some(admin) = admin {
+        admin.cancel().await;
+    }
     let saved = async { store.close().await.map_err(Failure::from) };
     let late = async {
         Timer::after(STOP).await;
@@ -100,6 +118,42 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
         Some(failure) => Err(failure),
         None => saved,
     }
+}
+
+/// The status endpoint, unless it is switched off or its port is taken.
+fn start_status(settings: &Settings, hub: &Hub) -> Option<StatusEndpoint> {
+    let port = settings.status_port?;
+    match StatusEndpoint::start(port, hub.metrics.clone()) {
+        Ok(endpoint) => Some(endpoint),
+        Err(error) => {
+            log::warn!("no status endpoint on port {port}: {error}");
+            None
+        }
+    }
+}
+
+/// Answers commands of the machine's owner. Without its socket the server is of use all the same.
+fn serve_admin(app: &Rc<App>, data: &Path, ports: Ports) -> Option<async_executor::Task<()>> {
+    let path = socket::path(data, std::env::var_os("RUNTIME_DIRECTORY"));
+    let listener = match socket::Listener::bind(&path) {
+        Ok(listener) => listener,
+        Err(error) => {
+            log::warn!("no commands while the server runs: {}: {error}", path.display());
+            return None;
+        }
+    };
+    let (reloading, folder) = (app.clone(), data.to_owned());
+    let reload_agents: Reload = Box::new(move || {
+        let (app, data) = (reloading.clone(), folder.clone());
+        Box::pin(async move { load_package(&app, &data).await })
+    });
+    let ctx = AdminContext {
+        hub: app.hub.clone(),
+        passwords: app.passwords.clone(),
+        data: data.to_owned(),
+        live: Some(Live { ports, reload_agents }),
+    };
+    Some(app.executor.spawn(socket::serve(app.executor.clone(), listener, ctx)))
 }
 
 /// Says how the first account is made, if there is none.

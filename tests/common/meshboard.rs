@@ -109,7 +109,7 @@ pub fn configure(data: &Path, port: u16) {
             "bind": "127.0.0.1",
             "redirPort": 0,
             "mpsPort": 0,
-            "status": false,
+            "statusPort": 0,
             "WANonly": true,
         },
     });

@@ -1,0 +1,203 @@
+//! What each command does.
+
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory as _;
+use serde_json::{Value, json};
+
+use super::{
+    AgentsCommand, Cli, Command, Common, Failure, GroupCommand, UserCommand, agents, link,
+    password, print,
+};
+use crate::config::{self, ConfigError, Place, Problem, Warning, WarningKind};
+use crate::identity::{Role, describe};
+use crate::server::ServeOptions;
+use crate::server::admin::{Answer, Request};
+
+pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve => serve(common),
+        Command::CheckConfig { file } => check_config(common, file),
+        Command::User(command) => user(common, command),
+        Command::Group(command) => group(common, command),
+        Command::Agents(AgentsCommand::Install { from, arch }) => {
+            agents::install_from(common, &from, &arch)
+        }
+        Command::Agents(AgentsCommand::List) => agents::list(common),
+        Command::Status => show(common, &link::ask(common, &Request::Status)?),
+        Command::Cert(_) => certificates(common),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "meshboard", &mut script);
+            print::out(&String::from_utf8_lossy(&script))
+        }
+        Command::Man { out } => man(out.as_deref()),
+    }
+}
+
+fn serve(common: &Common) -> Result<(), Failure> {
+    let (config, warnings) = link::load_config(&common.data)?;
+    let file = config_file(common);
+    let (loud, quiet): (Vec<_>, Vec<_>) = warnings.iter().partition(|w| w.kind.is_loud());
+    for warning in loud {
+        log::warn!("{}", warning.place.located(&file, warning));
+    }
+    if !quiet.is_empty() {
+        log::info!("{} settings have no effect; see `meshboard check-config`", quiet.len());
+    }
+    crate::server::run::serve(ServeOptions { data: common.data.clone(), config })
+        .map_err(Failure::failed)
+}
+
+fn config_file(common: &Common) -> PathBuf {
+    common.data.join("config.json")
+}
+
+fn check_config(common: &Common, file: Option<PathBuf>) -> Result<(), Failure> {
+    let file = file.unwrap_or_else(|| config_file(common));
+    let result = config::load(&file, link::environment());
+    if common.json {
+        let (problems, warnings) = match &result {
+            Ok((_, warnings)) => (&[][..], &warnings[..]),
+            Err(ConfigError::Invalid(_, problems)) => (&problems[..], &[][..]),
+            Err(ConfigError::Read(..)) => (&[][..], &[][..]),
+        };
+        print::json(&json!({
+            "file": file,
+            "valid": result.is_ok(),
+            "problems": problems.iter().map(problem_document).collect::<Vec<_>>(),
+            "warnings": warnings.iter().map(warning_document).collect::<Vec<_>>(),
+        }))?;
+    }
+    let (config, warnings) = result.map_err(Failure::usage)?;
+    if common.json {
+        return Ok(());
+    }
+    let mut text = String::new();
+    for warning in &warnings {
+        text += &format!("{}\n", warning.place.located(&file, warning));
+    }
+    text += &match (file.exists(), config.domains.len()) {
+        (false, _) => format!("{} does not exist: the defaults are in force\n", file.display()),
+        (true, 1) => format!("{} is valid\n", file.display()),
+        (true, domains) => format!("{} is valid, {domains} domains\n", file.display()),
+    };
+    print::out(&text)
+}
+
+fn problem_document(problem: &Problem) -> Value {
+    let Problem { place, key, text } = problem;
+    with_place(json!({"key": key, "text": text}), place)
+}
+
+fn warning_document(warning: &Warning) -> Value {
+    let kind = match &warning.kind {
+        WarningKind::Unknown => "unknown",
+        WarningKind::NotYet => "not-supported-yet",
+        WarningKind::NotEnforced => "not-enforced",
+        WarningKind::Moot => "moot",
+        WarningKind::Duplicate => "duplicate",
+        WarningKind::Remark(_) => "remark",
+    };
+    let document = json!({"key": warning.key, "kind": kind, "text": warning.kind.to_string()});
+    with_place(document, &warning.place)
+}
+
+fn with_place(mut document: Value, place: &Place) -> Value {
+    match place {
+        Place::File { line, column } => {
+            document["line"] = json!(line);
+            document["column"] = json!(column);
+        }
+        Place::Environment(name) => document["environment"] = json!(name),
+    }
+    document
+}
+
+fn user(common: &Common, command: UserCommand) -> Result<(), Failure> {
+    let request = match command {
+        UserCommand::Add { account, admin, password: source } => Request::UserAdd {
+            password: password::read(source, &account.name)?,
+            domain: account.tenant.domain,
+            name: account.name,
+            admin,
+        },
+        UserCommand::List { tenant } => Request::UserList { domain: tenant.domain },
+        UserCommand::Remove { account } => {
+            Request::UserRemove { domain: account.tenant.domain, name: account.name }
+        }
+        UserCommand::Passwd { account, password: source } => Request::UserPassword {
+            password: password::read(source, &account.name)?,
+            domain: account.tenant.domain,
+            name: account.name,
+        },
+        UserCommand::Admin { account, revoke } => {
+            Request::UserAdmin { domain: account.tenant.domain, name: account.name, admin: !revoke }
+        }
+    };
+    show(common, &link::ask(common, &request)?)
+}
+
+fn group(common: &Common, command: GroupCommand) -> Result<(), Failure> {
+    let request = match command {
+        GroupCommand::Add { name, tenant, user } => {
+            Request::GroupAdd { domain: tenant.domain, name, user }
+        }
+        GroupCommand::List { tenant } => Request::GroupList { domain: tenant.domain },
+    };
+    show(common, &link::ask(common, &request)?)
+}
+
+/// Prints an answer.
+fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
+    if common.json {
+        return match answer {
+            Answer::Account(account) => print::json(account),
+            Answer::Accounts(accounts) => print::json(accounts),
+            Answer::Removed(id) => print::json(&json!({"removed": id})),
+            Answer::Group(group) => print::json(group),
+            Answer::Groups(groups) => print::json(groups),
+            Answer::Status(status) => print::json(status),
+            Answer::Reloaded => print::json(&json!({})),
+        };
+    }
+    match answer {
+        Answer::Account(account) => {
+            let rights = if account.admin { "full rights on the server" } else { "no such rights" };
+            print::out(&format!("{}: {rights}\n", account.id))
+        }
+        Answer::Accounts(accounts) => print::accounts(accounts),
+        Answer::Removed(id) => print::out(&format!("{id} is removed\n")),
+        Answer::Group(group) => print::out(&format!("{}  {}\n", group.meshid, group.name)),
+        Answer::Groups(groups) => print::groups(groups),
+        Answer::Status(status) => print::status(status),
+        Answer::Reloaded => Ok(()),
+    }
+}
+
+fn certificates(common: &Common) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for role in Role::ALL {
+        found.extend(describe(&common.data, role).map_err(Failure::failed)?);
+    }
+    if common.json {
+        return print::json(&found);
+    }
+    if found.is_empty() {
+        return Err(Failure::failed(format!(
+            "no certificates in {} yet; the first start of the server makes them",
+            common.data.display()
+        )));
+    }
+    print::certificates(&found)
+}
+
+fn man(out: Option<&Path>) -> Result<(), Failure> {
+    if let Some(folder) = out {
+        std::fs::create_dir_all(folder).map_err(Failure::failed)?;
+        return clap_mangen::generate_to(Cli::command(), folder).map_err(Failure::failed);
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(Failure::failed)?;
+    print::out(&String::from_utf8_lossy(&page))
+}

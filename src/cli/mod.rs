@@ -1,0 +1,281 @@
+//! The command line. Completions and man pages are made from the same definition.
+//!
+//! Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+
+mod agents;
+mod commands;
+mod link;
+mod logging;
+mod password;
+mod print;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+const AFTER: &str = "Exit status: 0 done, 1 failed, 2 wrong usage or configuration.\n\
+    Commands work while the server runs and while it does not.";
+
+/// A MeshCentral-compatible remote-management server for small boards.
+#[derive(Debug, Parser)]
+#[command(name = "meshboard", version, about, after_help = AFTER, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// Data folder: configuration, keys, records, agents
+    #[arg(
+        long,
+        global = true,
+        env = "MESHBOARD_DATA",
+        value_name = "DIR",
+        default_value = "./meshcentral-data"
+    )]
+    data: PathBuf,
+    /// Print JSON where the output is data
+    #[arg(long, global = true)]
+    json: bool,
+    /// Log more; twice: everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (what happens without a command)
+    Serve,
+    /// Check config.json and list what is ignored in it
+    CheckConfig {
+        /// Another file than config.json in the data folder
+        file: Option<PathBuf>,
+    },
+    /// Manage accounts
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Manage device groups
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Manage the stock agents that the server hands out
+    #[command(subcommand)]
+    Agents(AgentsCommand),
+    /// Tell how the server is, and the setup code while there is no account
+    Status,
+    /// Look at the certificates
+    #[command(subcommand)]
+    Cert(CertCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the man page
+    Man {
+        /// Write the pages of all commands into this folder instead
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// An account by name.
+#[derive(Debug, Args)]
+struct Account {
+    /// Name of the account
+    name: String,
+    #[command(flatten)]
+    tenant: Tenant,
+}
+
+#[derive(Debug, Args)]
+struct Tenant {
+    /// A domain of config.json instead of the default one
+    #[arg(long, default_value = "", hide_default_value = true)]
+    domain: String,
+}
+
+/// Where a password comes from; without any of them it is asked for.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct PasswordSource {
+    /// The password; others on this machine may see it in the list of processes
+    #[arg(long, value_name = "PASSWORD")]
+    password: Option<String>,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Make an account
+    Add {
+        #[command(flatten)]
+        account: Account,
+        /// Give it full rights on the server
+        #[arg(long)]
+        admin: bool,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// List accounts
+    List {
+        #[command(flatten)]
+        tenant: Tenant,
+    },
+    /// Remove an account and end its sessions
+    Remove {
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Set the password of an account
+    Passwd {
+        #[command(flatten)]
+        account: Account,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// Give an account full rights on the server, or take them
+    Admin {
+        #[command(flatten)]
+        account: Account,
+        /// Take them
+        #[arg(long)]
+        revoke: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum GroupCommand {
+    /// Make a device group for devices with an agent
+    ///
+    /// Every full administrator gets full rights on it, because an administrator sees only groups
+    /// with a link. With --user, only that account gets them.
+    Add {
+        /// Name of the group
+        name: String,
+        #[command(flatten)]
+        tenant: Tenant,
+        /// Give full rights to this account only
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
+    /// List device groups
+    List {
+        #[command(flatten)]
+        tenant: Tenant,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentsCommand {
+    /// Take the agents out of a stock MeshCentral package
+    Install {
+        /// The file that `npm pack meshcentral` makes, or the folder of an installation
+        #[arg(long, value_name = "PATH")]
+        from: PathBuf,
+        /// Only this agent: a number, a name or a platform (repeatable, or with commas)
+        #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+        arch: Vec<String>,
+    },
+    /// List the installed agents
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+enum CertCommand {
+    /// Show subject, hashes, validity and files of each certificate
+    Show,
+}
+
+/// Why a command ends with a status other than 0.
+#[derive(Debug)]
+struct Failure {
+    /// Exit status.
+    status: u8,
+    /// A sentence for the person at the terminal.
+    text: String,
+}
+
+impl Failure {
+    fn failed(text: impl ToString) -> Self {
+        Self { status: 1, text: text.to_string() }
+    }
+
+    fn usage(text: impl ToString) -> Self {
+        Self { status: 2, text: text.to_string() }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let Cli { common, command } = Cli::parse();
+    let command = command.unwrap_or(Command::Serve);
+    logging::start(common.verbose, matches!(command, Command::Serve));
+    match commands::run(&common, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            print::error(&failure.text);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_manual_is_understood() {
+        for line in [
+            "",
+            "--data /d --json -v",
+            "serve --data /d",
+            "check-config",
+            "check-config other.json",
+            "user add ann",
+            "user add ann --admin --password p",
+            "user add ann --password-stdin --domain shop",
+            "user list --json",
+            "user remove ann",
+            "user passwd ann --password p",
+            "user admin ann --revoke",
+            "group add Office --user ann --domain shop",
+            "group list",
+            "agents install --from meshcentral-1.1.55.tgz --arch linux,6 --arch windows64",
+            "agents list",
+            "status --json",
+            "cert show",
+            "completions bash",
+            "man --out /tmp/man",
+        ] {
+            let words = std::iter::once("meshboard").chain(line.split_whitespace());
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+        for line in [
+            "user",
+            "user add",
+            "user add ann --password p --password-stdin",
+            "agents install",
+            "completions tcl",
+            "frobnicate",
+        ] {
+            let words = std::iter::once("meshboard").chain(line.split_whitespace());
+            let error = Cli::try_parse_from(words).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! `config.json` in MeshCentral's format: text in, checked [`Config`] out.
+//!
+//! Keys are case-insensitive, keys with a leading `_` are never read, `domainDefaults` fill the
+//! gaps of every domain, and environment variables `MESHCENTRAL_<ARG>` override `settings`. What
+//! would not work as written is a [`Problem`] with its place, and the server does not start; what
+//! is read but does nothing is a [`Warning`].
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::addresses::{self, AddressRules};
+use super::place::{Problem, Warning};
+use super::read::{Notes, Section};
+use super::tree::{self, Entry, Node, Origin, Table, Value};
+use super::{Config, Domain, LoginLimit, Reach, Settings, table};
+use crate::model::{DomainId, Key48, SiteRights, UserId};
+
+/// Largest file that is read, in bytes.
+const FILE_MAX: u64 = 1 << 20;
+/// Most domains.
+const DOMAINS_MAX: usize = 256;
+/// Domain names that are paths of the web server.
+const RESERVED_DOMAINS: [&str; 6] = ["public", "private", "images", "scripts", "styles", "views"];
+/// Prefix of environment variables that override settings, in any case.
+const ENVIRONMENT: &str = "meshcentral_";
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file is there but cannot be read.
+    Read(PathBuf, io::Error),
+    /// What is written in it does not work; never empty.
+    Invalid(PathBuf, Vec<Problem>),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Invalid(path, problems) => {
+                let lines: Vec<_> = problems.iter().map(|p| p.place.located(path, p)).collect();
+                f.write_str(&lines.join("\n"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads and parses `path`; a file that is not there is an empty one.
+pub fn load(
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Config, Vec<Warning>), ConfigError> {
+    let failed = |error| ConfigError::Read(path.to_owned(), error);
+    let text = match std::fs::metadata(path) {
+        Ok(meta) if meta.len() > FILE_MAX => {
+            let text = format!("larger than {FILE_MAX} bytes");
+            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, text)));
+        }
+        Ok(_) => std::fs::read_to_string(path).map_err(failed)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed(error)),
+    };
+    parse(&text, environment).map_err(|problems| ConfigError::Invalid(path.to_owned(), problems))
+}
+
+/// Parses the text of `config.json`. `environment` are the variables of the process; those that
+/// are none of ours are skipped.
+pub fn parse(
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut warnings = Vec::new();
+    let mut top = tree::parse(text, &mut warnings).map_err(|problem| vec![problem])?;
+    override_settings(&mut top, environment);
+
+    let notes = Notes { text, problems: Vec::new().into(), warnings: warnings.into() };
+    let file = Section::new(String::new(), &top, &notes);
+    let mut config = Config::default();
+    if let Some(section) = file.section("settings") {
+        config.settings = settings(section);
+    }
+    domains(&file, &notes, &mut config);
+    file.finish(&table::TOP);
+
+    let problems = notes.problems.into_inner();
+    if problems.is_empty() { Ok((config, notes.warnings.into_inner())) } else { Err(problems) }
+}
+
+/// Puts `MESHCENTRAL_<ARG>` variables into `settings`.
+fn override_settings(top: &mut Table, environment: impl IntoIterator<Item = (String, String)>) {
+    let entry = |name: &str, variable: String, value| {
+        let origin = Origin::Environment(variable);
+        let node = Node { origin: origin.clone(), value };
+        Entry { name: name.to_lowercase(), written: name.to_owned(), origin, node }
+    };
+    for (variable, value) in environment {
+        let prefix = variable.get(..ENVIRONMENT.len());
+        let ours = prefix.is_some_and(|p| p.eq_ignore_ascii_case(ENVIRONMENT));
+        // Container tools pass an unset variable as an empty one.
+        if !ours || value.is_empty() {
+            continue;
+        }
+        let name = variable.get(ENVIRONMENT.len()..).unwrap_or_default().to_lowercase();
+        if top.get("settings").is_none() {
+            top.set(entry("settings", variable.clone(), Value::Table(Table::default())));
+        }
+        let settings = top.0.iter_mut().find(|e| e.name == "settings");
+        if let Some(Value::Table(settings)) = settings.map(|e| &mut e.node.value) {
+            settings.set(entry(&name, variable, Value::Text(value)));
+        }
+    }
+}
+
+fn settings(section: Section<'_>) -> Settings {
+    let standard = Settings::default();
+    let cert = section.find("cert").and_then(|found| {
+        let name = section.text("cert")?;
+        if name.contains(['@', '/', ':']) || name.contains(char::is_whitespace) {
+            section.problem(&found, "expected a host name or address, without @ / : or blanks");
+        }
+        Some(name)
+    });
+    let settings = Settings {
+        reach: reach(&section, cert.as_deref()),
+        cert,
+        port: section.port("port"),
+        alias_port: section.port("aliasPort"),
+        redir_port: section.port_or_off("redirPort").unwrap_or(standard.redir_port),
+        mps_port: section.port_or_off("mpsPort").unwrap_or(standard.mps_port),
+        agent_port: section.port_or_off("agentPort").unwrap_or(standard.agent_port),
+        agent_alias_port: section.port("agentAliasPort"),
+        bind: bind(&section),
+        agent_ping: section.seconds("agentPing").unwrap_or(standard.agent_ping),
+        agent_pong: section.seconds("agentPong").unwrap_or(standard.agent_pong),
+        agent_idle_timeout: section
+            .seconds("agentIdleTimeout")
+            .unwrap_or(standard.agent_idle_timeout),
+        browser_ping: section.seconds("browserPing").unwrap_or(standard.browser_ping),
+        browser_pong: section.seconds("browserPong").unwrap_or(standard.browser_pong),
+        ignore_agent_hash_check: ignore_hash_check(&section),
+        max_invalid_login: login_limit(&section, standard.max_invalid_login),
+        no_agent_update: section.flag("noAgentUpdate").unwrap_or(standard.no_agent_update),
+        minify_core: section.flag("minifyCore").unwrap_or(standard.minify_core),
+        agent_update_block_size: section
+            .number("agentUpdateBlockSize", 1024..=65531)
+            .map_or(standard.agent_update_block_size, |n| n as usize),
+        allow_login_token: section.flag("allowLoginToken").unwrap_or(standard.allow_login_token),
+        manage_all_device_groups: section
+            .parsed("manageAllDeviceGroups", "ids as in user//name", |id| {
+                (id.starts_with("user/") || id.starts_with("ugrp/")).then(|| id.to_owned())
+            })
+            .unwrap_or_default(),
+        user_addresses: addresses(&section, "user"),
+        agent_addresses: addresses(&section, "agent"),
+        status_port: section.port_or_off("statusPort").unwrap_or(standard.status_port),
+    };
+    let settings = distinct_ports(&section, settings);
+    section.finish(&table::SETTINGS);
+    settings
+}
+
+/// A name without a dot (or none at all) cannot be resolved outside: LAN mode.
+fn reach(section: &Section<'_>, cert: Option<&str>) -> Reach {
+    let wan = section.flag("WANonly").unwrap_or(false);
+    let lan = section.flag("LANonly").unwrap_or(false);
+    let named = cert.is_some_and(|name| name.contains('.'));
+    if wan
+        && (lan || !named)
+        && let Some(found) = section.find("WANonly")
+    {
+        let why = if lan { "LANonly is set, too" } else { "cert is not a full host name" };
+        section.remark(&found, format!("ignored, because {why}"));
+    }
+    match (lan || !named, wan) {
+        (true, _) => Reach::Lan,
+        (false, true) => Reach::Wan,
+        (false, false) => Reach::Hybrid,
+    }
+}
+
+fn bind(section: &Section<'_>) -> Option<std::net::IpAddr> {
+    let address = |name| {
+        let found = section.find(name)?;
+        let parsed = section.text(name)?.parse().ok();
+        if parsed.is_none() {
+            section.problem(&found, "expected an IP address of this machine");
+        }
+        parsed
+    };
+    // The second is MeshCentral's; here it counts for every listener.
+    address("bind").or_else(|| address("portBind"))
+}
+
+fn ignore_hash_check(section: &Section<'_>) -> bool {
+    let Some(found) = section.find("ignoreAgentHashCheck") else { return false };
+    match &found.node.value {
+        Value::Text(_) | Value::List(_) if found.node.value.as_flag().is_none() => {
+            section.remark(&found, "a list of addresses is not supported: hashes are checked");
+            false
+        }
+        _ => section.flag("ignoreAgentHashCheck").unwrap_or(false),
+    }
+}
+
+/// Times are minutes, as in MeshCentral.
+fn login_limit(section: &Section<'_>, standard: Option<LoginLimit>) -> Option<LoginLimit> {
+    let Some(found) = section.find("maxInvalidLogin") else { return standard };
+    let standard = standard?;
+    match found.node.value.as_flag() {
+        Some(false) => return None,
+        Some(true) => return Some(standard),
+        None => {}
+    }
+    let limit = section.section("maxInvalidLogin")?;
+    let count = limit.number("count", 1..=u64::from(u32::MAX));
+    let parsed = LoginLimit {
+        time: limit.minutes("time").unwrap_or(standard.time),
+        count: count.and_then(|n| u32::try_from(n).ok()).unwrap_or(standard.count),
+        cool_off: limit.minutes("coolofftime"),
+    };
+    limit.finish(&table::NONE);
+    Some(parsed)
+}
+
+fn addresses(section: &Section<'_>, who: &str) -> AddressRules {
+    let list = |suffix| {
+        let expected = "addresses or networks like 192.168.0.0/16";
+        section.parsed(&format!("{who}{suffix}"), expected, addresses::parse).unwrap_or_default()
+    };
+    AddressRules { allowed: list("AllowedIP"), blocked: list("BlockedIP") }
+}
+
+/// Two ports that were written must differ; one that was not written gives way.
+fn distinct_ports(section: &Section<'_>, mut settings: Settings) -> Settings {
+    let main = settings.port.unwrap_or(443);
+    let written = |name: &str, port: Option<u16>| port.filter(|_| section.find(name).is_some());
+    let mut taken: Vec<(&str, u16)> = Vec::new();
+    for (name, port) in [
+        ("port", Some(main)),
+        ("redirPort", written("redirPort", settings.redir_port)),
+        ("mpsPort", written("mpsPort", settings.mps_port)),
+        ("agentPort", written("agentPort", settings.agent_port)),
+        ("statusPort", written("statusPort", settings.status_port)),
+    ] {
+        let Some(port) = port else { continue };
+        match (taken.iter().find(|(_, p)| *p == port), section.find(name)) {
+            (Some((other, _)), Some(found)) => {
+                section.problem(&found, format!("{port} is the {other} already"));
+            }
+            _ => taken.push((name, port)),
+        }
+    }
+    let free = |port: &u16| taken.iter().all(|(_, p)| p != port);
+    if section.find("redirPort").is_none() {
+        settings.redir_port = settings.redir_port.filter(free);
+    }
+    if section.find("mpsPort").is_none() {
+        settings.mps_port = settings.mps_port.filter(free);
+    }
+    if section.find("statusPort").is_none() {
+        settings.status_port = settings.status_port.filter(free);
+    }
+    settings
+}
+
+fn domains<'t>(file: &Section<'t>, notes: &'t Notes<'t>, config: &mut Config) {
+    let empty = &Table(Vec::new());
+    let defaults = file.find("domainDefaults").and_then(|found| match &found.node.value {
+        Value::Table(table) => Some(table),
+        _ => {
+            file.problem(&found, "expected an object { … }");
+            None
+        }
+    });
+    let list = file.find("domains").and_then(|found| match &found.node.value {
+        Value::Table(table) => Some((found.key, table)),
+        _ => {
+            file.problem(&found, "expected an object with a domain under each name");
+            None
+        }
+    });
+    let (path, list) = list.unwrap_or_else(|| ("domains".to_owned(), empty));
+    if list.0.len() > DOMAINS_MAX
+        && let Some(found) = file.find("domains")
+    {
+        file.problem(&found, format!("more than {DOMAINS_MAX} domains"));
+        return;
+    }
+    let mut domains = Domains { notes, defaults, hosts: BTreeSet::new(), managers: Vec::new() };
+    for entry in &list.0 {
+        let key = tree::join(&path, &entry.written);
+        match (&entry.node.value, domain_id(&entry.name)) {
+            (Value::Null, _) => {}
+            (_, Err(text)) => notes.problem(&entry.origin, &key, text),
+            (Value::Table(table), Ok(id)) => {
+                let domain = domains.read(&id, key, table);
+                config.domains.insert(id, domain);
+            }
+            (_, Ok(_)) => notes.problem(&entry.node.origin, &key, "expected an object { … }"),
+        }
+    }
+    // The default domain exists, and has the defaults, also when it is not written.
+    if list.get("").is_none() {
+        let domain = domains.read(&DomainId::default(), tree::join(&path, ""), empty);
+        config.domains.insert(DomainId::default(), domain);
+    }
+    config.settings.manage_all_device_groups.extend(domains.managers);
+}
+
+/// What the domains have in common while they are read.
+struct Domains<'t> {
+    notes: &'t Notes<'t>,
+    defaults: Option<&'t Table>,
+    /// `dns` names in use.
+    hosts: BTreeSet<String>,
+    /// `manageAllDeviceGroups` of all domains.
+    managers: Vec<String>,
+}
+
+impl Domains<'_> {
+    fn read(&mut self, id: &DomainId, key: String, table: &Table) -> Domain {
+        let mut section = Section::new(key, table, self.notes);
+        if let Some(defaults) = self.defaults {
+            section = section.with_defaults("domainDefaults", defaults);
+        }
+        let domain = domain(&section);
+        if let (Some(host), Some(found)) = (&domain.dns, section.find("dns")) {
+            if id.is_default() {
+                section.problem(&found, "the default domain cannot have a dns name");
+            } else if !self.hosts.insert(host.clone()) {
+                section.problem(&found, format!("{host} is the name of another domain"));
+            }
+        }
+        let managers = section.parsed("manageAllDeviceGroups", "account names", |name| {
+            UserId::new(id.clone(), name).ok().map(|user| user.to_string())
+        });
+        self.managers.extend(managers.unwrap_or_default());
+        section.finish(&table::DOMAIN);
+        domain
+    }
+}
+
+fn domain_id(name: &str) -> Result<DomainId, &'static str> {
+    if RESERVED_DOMAINS.contains(&name) {
+        return Err("this name is a path of the web server; take another");
+    }
+    DomainId::new(name)
+        .map_err(|_| "a domain name has at most 64 bytes and neither blanks nor slashes")
+}
+
+fn domain(section: &Section<'_>) -> Domain {
+    let keys = |name| {
+        let valid = |text: &str| {
+            let fits = (1..=128).contains(&text.len());
+            let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+            (fits && plain).then(|| text.to_owned())
+        };
+        section.parsed(name, "1 to 128 letters and digits", valid).unwrap_or_default()
+    };
+    let mut domain = Domain {
+        title: section.text("title"),
+        title2: section.text("title2"),
+        dns: section.text("dns").map(|host| host.to_lowercase()),
+        new_accounts: new_accounts(section),
+        new_account_rights: rights(section),
+        agent_keys: keys("agentKey"),
+        login_keys: keys("loginKey"),
+        accepted_tls_hashes: section
+            .parsed("certHash", "SHA-384 hashes as 96 hexadecimal digits", tls_hash)
+            .unwrap_or_default(),
+        allowed_origins: allowed_origins(section),
+        consent: consent(section),
+        user_addresses: addresses(section, "user"),
+        agent_addresses: addresses(section, "agent"),
+        ..Domain::default()
+    };
+    if let Some(limits) = section.section("limits") {
+        let limit = |name| limits.number(name, 1..=1_000_000_000).map(|n| n as usize);
+        domain.max_devices = limit("maxDevices");
+        domain.max_agent_sessions = limit("maxAgentSessions");
+        domain.max_user_accounts = limit("maxUserAccounts");
+        domain.max_user_sessions = limit("maxUserSessions");
+        domain.max_single_user_sessions = limit("maxSingleUserSessions");
+        limits.finish(&table::NONE);
+    }
+    domain
+}
+
+/// MeshCentral's 2 means "the first account only", which is always possible.
+fn new_accounts(section: &Section<'_>) -> bool {
+    let Some(found) = section.find("newAccounts") else { return false };
+    found.node.value.as_whole() != Some(2) && section.flag("newAccounts").unwrap_or(false)
+}
+
+/// A number or a list of names.
+fn rights(section: &Section<'_>) -> SiteRights {
+    const NAME: &str = "newAccountsRights";
+    let Some(found) = section.find(NAME) else { return SiteRights::empty() };
+    if found.node.value.as_whole().is_some() {
+        let bits = section.number(NAME, 0..=u64::from(u32::MAX)).unwrap_or_default();
+        return SiteRights::from_bits_retain(u32::try_from(bits).unwrap_or_default());
+    }
+    let names = section.parsed(NAME, "rights like nonewgroups", |name| {
+        Some(match &*name.to_ascii_lowercase() {
+            "fulladmin" => SiteRights::FULL,
+            "serverbackup" => SiteRights::BACKUP,
+            "manageusers" => SiteRights::MANAGE_USERS,
+            "serverrestore" => SiteRights::RESTORE,
+            "fileaccess" => SiteRights::FILES,
+            "serverupdate" => SiteRights::UPDATE,
+            "locked" => SiteRights::LOCKED,
+            "nonewgroups" => SiteRights::NO_NEW_GROUPS,
+            "notools" => SiteRights::NO_TOOLS,
+            "usergroups" => SiteRights::USER_GROUPS,
+            "recordings" => SiteRights::RECORDINGS,
+            "locksettings" => SiteRights::LOCK_SETTINGS,
+            "allevents" => SiteRights::ALL_EVENTS,
+            "nonewdevices" => SiteRights::NO_NEW_DEVICES,
+            _ => return None,
+        })
+    });
+    names.unwrap_or_default().into_iter().fold(SiteRights::empty(), |all, right| all | right)
+}
+
+fn tls_hash(text: &str) -> Option<Key48> {
+    let hex: String = text.chars().filter(|c| *c != ':').collect();
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok()?;
+    Some(Key48(bytes.try_into().ok()?))
+}
+
+/// `true` allows any, written as `*`.
+fn allowed_origins(section: &Section<'_>) -> Vec<String> {
+    let Some(found) = section.find("allowedOrigin") else { return Vec::new() };
+    match found.node.value {
+        Value::Bool(true) => vec!["*".to_owned()],
+        _ => section.texts("allowedOrigin").unwrap_or_default(),
+    }
+}
+
+/// A number, or an object of switches.
+fn consent(section: &Section<'_>) -> u32 {
+    const NAMES: [&str; 7] = [
+        "desktopnotify",
+        "terminalnotify",
+        "filenotify",
+        "desktopprompt",
+        "terminalprompt",
+        "fileprompt",
+        "desktopprivacybar",
+    ];
+    let Some(found) = section.find("userConsentFlags") else { return 0 };
+    if !matches!(found.node.value, Value::Table(_)) {
+        let bits = section.number("userConsentFlags", 0..=127).unwrap_or_default();
+        return u32::try_from(bits).unwrap_or_default();
+    }
+    let Some(flags) = section.section("userConsentFlags") else { return 0 };
+    let bit = |n: usize, name| if flags.flag(name).unwrap_or(false) { 1 << n } else { 0 };
+    let bits = NAMES.iter().enumerate().fold(0, |bits, (n, name)| bits | bit(n, name));
+    flags.finish(&table::NONE);
+    bits
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;
