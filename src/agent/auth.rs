@@ -24,8 +24,6 @@ pub enum Refusal {
     Certificate,
     /// Its signature does not fit its certificate and our nonce.
     Signature,
-    /// It expects another server.
-    ServerId,
 }
 
 impl fmt::Display for Refusal {
@@ -37,7 +35,6 @@ impl fmt::Display for Refusal {
             }
             Self::Certificate => "its certificate is not an RSA certificate",
             Self::Signature => "its signature is wrong",
-            Self::ServerId => "it expects another server (ServerID)",
         })
     }
 }
@@ -53,6 +50,9 @@ pub enum Step {
     Authenticated(Box<Identified>),
     /// Say no more.
     Refuse(Refusal),
+    /// It expects another server, whose id this is. It will find out by itself and tell the person
+    /// at its console, so it is told what any agent is told.
+    ExpectsAnother(Key48),
 }
 
 /// An agent that has proven who it is.
@@ -154,7 +154,7 @@ impl Handshake {
                 if id == self.server_id || is_sha256_id(id) {
                     return Vec::new();
                 }
-                self.refuse(Refusal::ServerId)
+                vec![Step::ExpectsAnother(id)]
             }
             Command::CommitDate(date) => {
                 self.commit_date = Some(clamp(date, 64));
@@ -200,7 +200,7 @@ impl Handshake {
 }
 
 /// Old `.mshx` files pin the SHA-256 of the key: 32 bytes, then zeros. Such an agent checks our
-/// signature itself; nothing is gained by refusing it here.
+/// signature itself.
 fn is_sha256_id(id: Key48) -> bool {
     let (head, tail) = id.0.split_at(32);
     tail.iter().all(|b| *b == 0) && head.iter().any(|b| *b != 0)
@@ -362,18 +362,24 @@ mod tests {
             }
         });
         assert_eq!(another_certificate, Some(Step::Refuse(Refusal::WebHash)));
-        let another_server = refused(&|m| {
-            if m.starts_with(&[0, 5]) {
-                m[49] ^= 1;
-            }
-        });
-        assert_eq!(another_server, Some(Step::Refuse(Refusal::ServerId)));
         let no_certificate = refused(&|m| {
             if m.starts_with(&[0, 2]) {
                 m[10..60].fill(0);
             }
         });
         assert_eq!(no_certificate, Some(Step::Refuse(Refusal::Certificate)));
+    }
+
+    #[test]
+    fn an_agent_of_another_server_may_see_for_itself() {
+        let c = captured("agent-auth-full-vs-meshcentral");
+        let mut messages = c.agent.clone();
+        let expected = messages.iter_mut().find(|m| m.starts_with(&[0, 5])).unwrap();
+        expected[49] ^= 1;
+        let id = Key48::from_prefix(&expected[2..]).unwrap();
+        let steps = c.run(&messages);
+        assert_eq!(steps[0], Step::ExpectsAnother(id));
+        assert!(steps.iter().any(|s| matches!(s, Step::Sign(_))), "it gets our signature");
     }
 
     #[test]

@@ -150,6 +150,11 @@ impl Agent {
                 log::warn!("agent at {} is held: {why}", self.remote);
                 self.hold();
             }
+            AuthStep::ExpectsAnother(id) => log::warn!(
+                "agent at {} expects the server with ServerID {}: its .msh file is not ours",
+                self.remote,
+                id.hex()
+            ),
             AuthStep::Authenticated(who) => self.enter(&who),
         }
     }
