@@ -45,7 +45,12 @@ fn serve(common: &Common) -> Result<(), Failure> {
     if !quiet.is_empty() {
         log::info!("{} settings have no effect; see `meshboard check-config`", quiet.len());
     }
-    crate::server::run::serve(ServeOptions { data: common.data.clone(), config })
+    let data = common.data.clone();
+    let reread = move || match config::load(&file, link::environment()) {
+        Ok((config, _)) => Ok(config),
+        Err(error) => Err(error.to_string()),
+    };
+    crate::server::run::serve(ServeOptions { data, config, reread: Box::new(reread) })
         .map_err(Failure::failed)
 }
 

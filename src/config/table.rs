@@ -118,10 +118,6 @@ pub(super) static SETTINGS: Names = Names {
         "trustedcert",
     ],
     guards: &[
-        "userallowedip",
-        "userblockedip",
-        "agentallowedip",
-        "agentblockedip",
         "maxinvalid2fa",
         "maintenancemode",
         "lockagentdownload",
@@ -285,10 +281,6 @@ pub(super) static DOMAIN: Names = Names {
         "titlehtml",
     ],
     guards: &[
-        "userallowedip",
-        "userblockedip",
-        "agentallowedip",
-        "agentblockedip",
         "passwordrequirements",
         "newaccountemaildomains",
         "userquota",

@@ -311,6 +311,7 @@ fn is_own_origin(upgrade: &Upgrade<'_>, domain: &Domain) -> bool {
             && with_port(scheme, authority) == with_port(scheme, host)
     };
     upgrade.host.is_some_and(same)
+        || domain.allowed_origins.iter().any(|allowed| allowed == "*")
         || domain.allowed_origins.iter().any(|allowed| match allowed.split_once("://") {
             Some((allowed, host)) => {
                 scheme.eq_ignore_ascii_case(allowed)

@@ -1,4 +1,5 @@
-//! The first account of a fresh server.
+//! Accounts that people make themselves: the first one of a fresh server, and, where the
+//! configuration allows it, their own (`newAccounts`).
 //!
 //! Whoever comes first is not the owner: the first account needs a code that only somebody at the
 //! console or journal can read. It is made once, kept until it is used, and of no use afterwards.
@@ -8,8 +9,11 @@ use std::rc::Rc;
 use log::info;
 
 use crate::hub::Hub;
+use crate::hub::documents::{AccountDocument, to_value};
 use crate::identity::password::{Busy, Passwords};
-use crate::model::{DomainId, PasswordHash, Secret, SiteRights, User, UserId};
+use crate::model::{
+    DomainId, Event, EventKind, PasswordHash, Secret, SiteRights, Target, User, UserId,
+};
 use crate::store::{NotDurable, RecordKey};
 
 /// Name of the secret that keeps the code.
@@ -22,6 +26,12 @@ const CODE_LEN: usize = 10;
 pub enum SetupError {
     /// There are accounts already.
     Done,
+    /// People may not register themselves here.
+    Closed,
+    /// There is such an account already.
+    Taken,
+    /// The domain has as many accounts as it may (`limits.maxUserAccounts`).
+    Full,
     /// Not the code.
     WrongCode,
     /// Not a user name.
@@ -38,6 +48,9 @@ impl std::fmt::Display for SetupError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Done => f.write_str("the first account exists already"),
+            Self::Closed => f.write_str("accounts are made by the administrator"),
+            Self::Taken => f.write_str("there is an account of that name"),
+            Self::Full => f.write_str("there are as many accounts as there may be"),
             Self::WrongCode => f.write_str("wrong setup code; the server prints it at start"),
             Self::InvalidName => f.write_str("invalid user name"),
             Self::InvalidPassword => f.write_str("the password must have 1 to 256 characters"),
@@ -86,13 +99,7 @@ pub async fn first_account(
 ) -> Result<UserId, SetupError> {
     check_code(hub, code)?;
     let id = UserId::new(DomainId::default(), name).map_err(|_| SetupError::InvalidName)?;
-    if !(1..=256).contains(&password.chars().count()) {
-        return Err(SetupError::InvalidPassword);
-    }
-    let hash = passwords.hash(password).await.map_err(|Busy| SetupError::Busy)?;
-    if hash == PasswordHash::None {
-        return Err(SetupError::Busy);
-    }
+    let hash = hash(passwords, password).await?;
     // Somebody else may have been quicker.
     if has_accounts(hub) {
         return Err(SetupError::Done);
@@ -103,6 +110,58 @@ pub async fn first_account(
     info!("setup: made the first account, {id}");
     commit.await.map_err(SetupError::NotDurable)?;
     Ok(id)
+}
+
+/// Makes an account for whoever asks, if `domain` lets people register themselves. It has the
+/// rights of `newAccountsRights` and no device group.
+pub async fn register(
+    hub: &Rc<Hub>,
+    passwords: &Passwords,
+    domain: &DomainId,
+    name: &str,
+    password: &str,
+) -> Result<UserId, SetupError> {
+    let config = hub.config();
+    let settings = config.domain(domain);
+    // The first account of all needs the code.
+    if !settings.new_accounts || !has_accounts(hub) {
+        return Err(SetupError::Closed);
+    }
+    let id = UserId::new(domain.clone(), name).map_err(|_| SetupError::InvalidName)?;
+    let hash = hash(passwords, password).await?;
+    // Judged after the wait, so that two of a name cannot both pass.
+    if hub.store.user(&id).is_some() {
+        return Err(SetupError::Taken);
+    }
+    if settings.max_user_accounts.is_some_and(|max| hub.store.users(domain).len() >= max) {
+        return Err(SetupError::Full);
+    }
+    let site = settings.new_account_rights;
+    let user = User { site, ..User::new(id.clone(), name, hash, hub.now()) };
+    let event = Event::new("accountcreate", domain.clone())
+        .kind(EventKind::User)
+        .with("account", to_value(&AccountDocument(&user)))
+        .with("msgid", 64)
+        .with("msgArgs", vec![name])
+        .with("msg", format!("Account created, username is {name}"))
+        .actor(&id)
+        .to(Target::AccountManagers)
+        .to(Target::All);
+    let commit = hub.store.put(user);
+    info!("register: {id} made an account");
+    hub.publish(event);
+    commit.await.map_err(SetupError::NotDurable)?;
+    Ok(id)
+}
+
+async fn hash(passwords: &Passwords, password: &str) -> Result<PasswordHash, SetupError> {
+    if !(1..=256).contains(&password.chars().count()) {
+        return Err(SetupError::InvalidPassword);
+    }
+    match passwords.hash(password).await {
+        Ok(PasswordHash::None) | Err(Busy) => Err(SetupError::Busy),
+        Ok(hash) => Ok(hash),
+    }
 }
 
 fn check_code(hub: &Hub, code: &str) -> Result<(), SetupError> {
@@ -153,5 +212,33 @@ mod tests {
         assert_eq!(hub.store.secret(SETUP_CODE), None);
         assert_eq!(setup_code(&hub), None);
         assert_eq!(make(&code, "second", "x"), Err(SetupError::Done));
+    }
+
+    #[test]
+    fn people_register_themselves_only_where_they_may() {
+        let mut config = Config::default();
+        let domain = DomainId::default();
+        let settings = config.domains.get_mut(&domain).unwrap();
+        settings.max_user_accounts = Some(2);
+        settings.new_account_rights = SiteRights::FILES;
+        let hub = Hub::new(Store::in_memory(), config.clone(), Millis(0));
+        let passwords = Passwords::default();
+        let register = |name: &str| {
+            let (hub, passwords, name) = (hub.clone(), passwords.clone(), name.to_owned());
+            block_on(async move {
+                register(&hub, &passwords, &DomainId::default(), &name, "secret").await
+            })
+        };
+        assert_eq!(register("bob"), Err(SetupError::Closed));
+        config.domains.get_mut(&domain).unwrap().new_accounts = true;
+        hub.set_config(config);
+        assert_eq!(register("bob"), Err(SetupError::Closed), "the first account needs the code");
+        let admin = UserId::new(domain, "admin").unwrap();
+        hub.store.put(User::new(admin, "admin", PasswordHash::None, Millis(0))).later();
+        let bob = register("Bob").unwrap();
+        assert_eq!(hub.store.user(&bob).unwrap().site, SiteRights::FILES);
+        assert_eq!(register("bob"), Err(SetupError::Taken));
+        assert_eq!(register("b b"), Err(SetupError::InvalidName));
+        assert_eq!(register("carol"), Err(SetupError::Full));
     }
 }

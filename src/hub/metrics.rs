@@ -22,6 +22,8 @@ pub enum Refused {
     AgentAdmission,
     /// The agent's `?key=` is wrong.
     AgentKey,
+    /// The address is not allowed (`agentAllowedIP`, `userBlockedIP`, …).
+    Address,
     /// A user's credentials are wrong.
     UserAuth,
     /// The address failed to log in too often.
@@ -30,13 +32,14 @@ pub enum Refused {
 
 impl Refused {
     /// Every cause with its name in metrics.
-    pub const ALL: [(Self, &'static str); 8] = [
+    pub const ALL: [(Self, &'static str); 9] = [
         (Self::Overload, "overload"),
         (Self::Tls, "tls"),
         (Self::Http, "http"),
         (Self::AgentAuth, "agent_auth"),
         (Self::AgentAdmission, "agent_admission"),
         (Self::AgentKey, "agent_key"),
+        (Self::Address, "address"),
         (Self::UserAuth, "user_auth"),
         (Self::Banned, "banned"),
     ];

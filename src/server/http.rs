@@ -88,6 +88,7 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         Ok((stream, remote)) => {
             // A refused option costs latency, nothing else.
             let _ = stream.set_nodelay(true);
+            let _ = keep_alive(&stream);
             let canonical = SocketAddr::new(remote.ip().to_canonical(), remote.port());
             Some((stream, canonical))
         }
@@ -97,6 +98,15 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
             None
         }
     }
+}
+
+/// Lets the kernel find out that a peer is gone: after two minutes of silence, within two more.
+fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(120))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(30))?;
+    sockopt::set_tcp_keepcnt(stream, 4)
 }
 
 /// `future`, or an error when `limit` has passed.

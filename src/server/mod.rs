@@ -13,10 +13,11 @@ pub mod slots;
 pub mod status;
 
 /// What a server is started with.
-#[derive(Debug)]
 pub struct ServeOptions {
     /// The data folder.
     pub data: std::path::PathBuf,
     /// The configuration.
     pub config: crate::config::Config,
+    /// Reads the configuration again, on SIGHUP; the error is for the log.
+    pub reread: Box<dyn Fn() -> Result<crate::config::Config, String>>,
 }

@@ -8,6 +8,7 @@ use hyper::header;
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::agent;
+use crate::config::AddressRules;
 use crate::control::auth::Upgrade;
 use crate::control::request::REQUEST_MAX;
 use crate::control::socket;
@@ -31,19 +32,27 @@ pub async fn route(
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
     let uri = request.uri().clone();
     let (domain, path) = domain::resolve(&config, host, uri.path());
+    let settings = config.domain(&domain);
+    let permits = |of_server: &AddressRules, of_domain: &AddressRules| {
+        let permitted = of_server.permits(remote.ip()) && of_domain.permits(remote.ip());
+        if !permitted {
+            app.hub.metrics.refuse(Refused::Address);
+            log::debug!("{remote}: address not allowed for /{path}");
+        }
+        permitted
+    };
+    let of_people = matches!(path, "control.ashx" | "" | "setup" | "register");
+    if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
+        return text(StatusCode::FORBIDDEN, "not from your address");
+    }
     match (path, port) {
         ("agent.ashx", _) => {
             let Some(_server) = app.agents.server() else {
                 // The RSA key is still being made: an HTTP error gives the agent proper back-off.
                 return unavailable();
             };
-            let keys = &config.domain(&domain).agent_keys;
-            let accepted =
-                keys.is_empty() || query(&uri, "key").is_some_and(|key| keys.contains(&key));
-            if !accepted {
-                app.hub.metrics.refuse(Refused::AgentKey);
-                log::warn!("agent at {remote} is held: its agent key is missing or wrong");
-            }
+            let accepted = has_agent_key(&app, &settings.agent_keys, &uri, remote)
+                && permits(&config.settings.agent_addresses, &settings.agent_addresses);
             let agents = app.agents.clone();
             upgrade(&app, request, agent::wire::PREAUTH_LIMIT, move |socket| {
                 agent::session::run(agents, socket, domain, remote, accepted)
@@ -59,12 +68,25 @@ pub async fn route(
             })
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
-        ("", Port::Main) if request.method() == Method::GET => setup::page(&app),
+        ("", Port::Main) if request.method() == Method::GET => setup::page(&app, &domain),
         ("setup", Port::Main) if request.method() == Method::POST => {
-            setup::submit(app, request).await
+            setup::submit(app, domain, request, setup::FIRST).await
+        }
+        ("register", Port::Main) if request.method() == Method::POST => {
+            setup::submit(app, domain, request, setup::OWN).await
         }
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
+}
+
+/// Whether an agent brings one of the domain's keys, if there are any.
+fn has_agent_key(app: &App, keys: &[String], uri: &hyper::Uri, remote: SocketAddr) -> bool {
+    let accepted = keys.is_empty() || query(uri, "key").is_some_and(|key| keys.contains(&key));
+    if !accepted {
+        app.hub.metrics.refuse(Refused::AgentKey);
+        log::warn!("agent at {remote} is held: its agent key is missing or wrong");
+    }
+    accepted
 }
 
 /// What an upgrade request says of its sender, kept until the socket is there.

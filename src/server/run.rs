@@ -48,7 +48,7 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
 }
 
 async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Result<(), Failure> {
-    let ServeOptions { data, config } = options;
+    let ServeOptions { data, config, reread } = options;
     let (store, report) = Store::open(&data, store::Options::default())?;
     match report.lost {
         Some(_) => log::error!("{report}"),
@@ -103,7 +103,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     let (stop, stopped) = async_channel::bounded::<()>(1);
     spawn(Box::pin(prepare_agents(app.clone(), data.clone(), names, failed.clone(), stop)));
     let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
-    wait_for_stop(signals, stopped, &app, &data).await;
+    wait_for_stop(signals, stopped, async || reload(&app, &data, &*reread).await).await;
     log::info!("stopping");
     if let Some(admin) = admin {
         admin.cancel().await;
@@ -215,13 +215,12 @@ pub async fn load_package(app: &App, data: &Path) {
 async fn wait_for_stop(
     mut signals: Signals,
     stopped: async_channel::Receiver<()>,
-    app: &Rc<App>,
-    data: &Path,
+    reload: impl AsyncFn(),
 ) {
     let signals = async {
         while let Some(signal) = signals.next().await {
             match signal {
-                Ok(Signal::Hup) => reload(app, data).await,
+                Ok(Signal::Hup) => reload().await,
                 Ok(_) => return,
                 Err(error) => log::error!("signals: {error}"),
             }
@@ -236,8 +235,16 @@ async fn wait_for_stop(
     futures_lite::future::or(signals, failed).await;
 }
 
-async fn reload(app: &Rc<App>, data: &Path) {
-    log::info!("reloading");
+/// Takes over a changed configuration and agent package. Ports stay as they are until a restart.
+async fn reload(app: &Rc<App>, data: &Path, reread: &dyn Fn() -> Result<Config, String>) {
+    match reread() {
+        Ok(config) => {
+            app.hub.set_config(config);
+            app.refresh_facts();
+            log::info!("configuration read again; ports change at the next start");
+        }
+        Err(error) => log::error!("the configuration stays as it was: {error}"),
+    }
     load_package(app, data).await;
 }
 

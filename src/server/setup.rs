@@ -1,6 +1,7 @@
-//! The page a fresh server shows: who can read the console makes the first account.
+//! The pages on which people make accounts: the first one, with the code from the console, and
+//! their own where the configuration allows it.
 //!
-//! Plain HTML without script. It is gone as soon as there is an account.
+//! Plain HTML without script.
 
 use std::rc::Rc;
 
@@ -11,6 +12,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
 use crate::control::setup::{self, SetupError};
+use crate::model::DomainId;
 
 use super::app::App;
 use super::http::{Body, harden};
@@ -19,39 +21,74 @@ use super::http::{Body, harden};
 const FORM_MAX: usize = 4096;
 
 /// The page at `/`.
-pub fn page(app: &App) -> Response<Body> {
-    if setup::setup_code(&app.hub).is_none() {
-        return html(
-            StatusCode::OK,
-            "<p>meshboard is running. Manage it with <code>meshctrl</code> or \
-             <code>meshboard --help</code>.</p>",
-        );
+pub fn page(app: &App, domain: &DomainId) -> Response<Body> {
+    if setup::setup_code(&app.hub).is_some() {
+        return form(StatusCode::OK, FIRST, "");
     }
-    form(StatusCode::OK, "")
+    if app.hub.config().domain(domain).new_accounts {
+        return form(StatusCode::OK, OWN, "");
+    }
+    html(
+        StatusCode::OK,
+        "<p>meshboard is running. Manage it with <code>meshctrl</code> or \
+         <code>meshboard --help</code>.</p>",
+    )
 }
 
-/// Answers the form.
-pub async fn submit(app: Rc<App>, request: Request<Incoming>) -> Response<Body> {
+/// Which account a form makes.
+#[derive(Clone, Copy)]
+pub struct Form {
+    path: &'static str,
+    text: &'static str,
+    with_code: bool,
+}
+
+/// The first account of the server.
+pub const FIRST: Form = Form {
+    path: "setup",
+    text: "This server has no account yet. The setup code is on its console, in its journal, and \
+           in the output of <code>meshboard status</code>.",
+    with_code: true,
+};
+
+/// An account of one's own.
+pub const OWN: Form =
+    Form { path: "register", text: "You may make an account here.", with_code: false };
+
+/// Answers a form.
+pub async fn submit(
+    app: Rc<App>,
+    domain: DomainId,
+    request: Request<Incoming>,
+    asked: Form,
+) -> Response<Body> {
     // Another site must not send this form for its visitor.
     if !is_same_origin(&request) {
-        return form(StatusCode::FORBIDDEN, "The form came from another site.");
+        return form(StatusCode::FORBIDDEN, asked, "The form came from another site.");
     }
     let Ok(body) = Limited::new(request.into_body(), FORM_MAX).collect().await else {
-        return form(StatusCode::BAD_REQUEST, "The form is too long or incomplete.");
+        return form(StatusCode::BAD_REQUEST, asked, "The form is too long or incomplete.");
     };
     let body = body.to_bytes();
     let field = |name: &str| {
         let mut pairs = form_urlencoded::parse(&body);
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
     };
-    let (code, name, password) = (field("code"), field("name"), field("password"));
-    let made = setup::first_account(&app.hub, &app.passwords, &code, &name, &password).await;
+    let (name, password) = (field("name"), field("password"));
+    let (hub, passwords) = (&app.hub, &app.passwords);
+    let made = if asked.with_code {
+        setup::first_account(hub, passwords, &field("code"), &name, &password).await
+    } else {
+        setup::register(hub, passwords, &domain, &name, &password).await
+    };
     match made {
         Ok(_) => {
             html(StatusCode::OK, "<p>Your account is made. Log in with <code>meshctrl</code>.</p>")
         }
-        Err(SetupError::Done) => html(StatusCode::GONE, "<p>There is an account already.</p>"),
-        Err(error) => form(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error @ (SetupError::Done | SetupError::Closed)) => {
+            html(StatusCode::GONE, &format!("<p>{error}</p>"))
+        }
+        Err(error) => form(StatusCode::BAD_REQUEST, asked, &error.to_string()),
     }
 }
 
@@ -65,18 +102,23 @@ fn is_same_origin(request: &Request<Incoming>) -> bool {
     }
 }
 
-fn form(status: StatusCode, message: &str) -> Response<Body> {
-    // The messages are our own words, without markup.
+fn form(status: StatusCode, Form { path, text, with_code }: Form, message: &str) -> Response<Body> {
+    let code = match with_code {
+        true => {
+            "<p><label>Setup code<br><input name=\"code\" required autocomplete=\"off\"></label></p>"
+        }
+        false => "",
+    };
+    // The messages are our own words, without markup. The path is relative: the page may be that
+    // of a domain below `/`.
     html(
         status,
         &format!(
-            "<p>This server has no account yet. The setup code is on its console, in its journal, \
-             and in the output of <code>meshboard status</code>.</p><p><strong>{message}</strong></p>\
-             <form method=\"post\" action=\"/setup\">\
-             <p><label>Setup code<br><input name=\"code\" required autocomplete=\"off\"></label></p>\
+            "<p>{text}</p><p><strong>{message}</strong></p>\
+             <form method=\"post\" action=\"{path}\">{code}\
              <p><label>User name<br><input name=\"name\" required></label></p>\
              <p><label>Password<br><input name=\"password\" type=\"password\" required></label></p>\
-             <p><button>Make the first account</button></p></form>"
+             <p><button>Make the account</button></p></form>"
         ),
     )
 }
