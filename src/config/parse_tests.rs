@@ -255,9 +255,15 @@ fn what_does_nothing_is_a_warning_with_its_place() {
 }
 
 #[test]
-fn a_restriction_that_is_not_enforced_is_said_loudly() {
+fn address_lists_are_read() {
     let (config, warnings) = read(r#"{"settings":{"userAllowedIP":"10.0.0.0/8, ::1"}}"#);
     assert_eq!(config.settings.user_addresses.allowed.len(), 2);
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn a_restriction_that_is_not_enforced_is_said_loudly() {
+    let (_, warnings) = read(r#"{"settings":{"maintenanceMode":true}}"#);
     assert!(warnings[0].kind.is_loud());
     assert!(warnings[0].to_string().contains("NOT ENFORCED"));
 }
