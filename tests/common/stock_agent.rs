@@ -31,13 +31,23 @@ pub struct StockAgent {
 impl StockAgent {
     /// Starts a fresh agent for a device group.
     pub fn start(server: &dyn Server, group: &str, architecture: Architecture) -> Self {
+        let settings = server.settings_file(group);
+        Self::start_as(&architecture.executable(), Some(settings.as_ref()), architecture)
+    }
+
+    /// Starts a fresh agent from an executable, with a settings file beside it or without.
+    pub fn start_as(
+        executable: &[u8],
+        settings: Option<&[u8]>,
+        architecture: Architecture,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let binary = folder.path().join("meshagent");
-        fs::copy(installation::folder().join("agents").join(architecture.file()), &binary)
-            .expect("the package has this agent");
+        fs::write(&binary, executable).expect("the folder is ours");
         fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("the file is ours");
-        fs::write(folder.path().join("meshagent.msh"), server.settings_file(group))
-            .expect("the folder is ours");
+        if let Some(settings) = settings {
+            fs::write(folder.path().join("meshagent.msh"), settings).expect("the folder is ours");
+        }
         let mut agent = Self { process: None, folder, architecture };
         agent.start_again();
         agent
@@ -54,6 +64,11 @@ impl StockAgent {
         database.is_ok_and(|database| database.len() > 64 << 10)
     }
 
+    /// Its executable as it is now.
+    pub fn executable(&self) -> Vec<u8> {
+        fs::read(self.folder.path().join("meshagent")).unwrap_or_default()
+    }
+
     /// Ends it as the system does.
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -63,6 +78,12 @@ impl StockAgent {
 }
 
 impl Architecture {
+    /// The executable as the package has it.
+    pub fn executable(self) -> Vec<u8> {
+        fs::read(installation::folder().join("agents").join(self.file()))
+            .expect("the package has this agent")
+    }
+
     fn file(self) -> &'static str {
         match self {
             Self::X86_64 => "meshagent_x86-64",
