@@ -7,6 +7,7 @@
 
 mod images;
 mod index;
+mod outcome;
 mod source;
 mod staging;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::install::{InstallError, Progress};
+use super::outcome::{InstallError, Progress};
 
 /// Longest executable; the longest stock one has 9 MB.
 const MAX_BINARY: u64 = 64 * 1024 * 1024;
