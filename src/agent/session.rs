@@ -17,9 +17,9 @@ use bytes::Bytes;
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
-use crate::hub::AgentLink;
+use crate::hub::{AgentLink, Refused};
 use crate::model::{DomainId, Key48};
-use crate::ws::{Message, Socket};
+use crate::ws::{self, Message, Socket};
 
 use super::auth::Handshake;
 use super::machine::{Agent, Effect};
@@ -34,13 +34,16 @@ const AUTHENTICATION: Duration = Duration::from_secs(60);
 
 /// Serves one agent until its connection ends.
 ///
-/// `accepted` is false for an agent with a wrong `?key=`: it is held without a word.
-pub async fn run<S>(
+/// `accepted` is false for an agent with a wrong `?key=`: it is held without a word. `place` is
+/// what the connection occupies among those that have proven nothing; it is dropped when the agent
+/// is let in.
+pub async fn run<S, P>(
     room: Rc<Room>,
     mut socket: Socket<S>,
     domain: DomainId,
     remote: SocketAddr,
     accepted: bool,
+    place: P,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -64,29 +67,33 @@ pub async fn run<S>(
         (None, None) => None,
     };
     let mut session = Session {
-        clock: SessionClock {
-            authenticate_by: Instant::now() + AUTHENTICATION,
-            idle: config.settings.agent_idle_timeout,
-            keep_alive: keep_alive.map(|(every, what)| (every, what, Instant::now() + every)),
-            timer: None,
-        },
+        clock: SessionClock::new(Instant::now(), config.settings.agent_idle_timeout, keep_alive),
         room,
         socket,
         agent,
+        place: Some(place),
         link: None,
         jobs: Vec::new(),
         update: None,
         upload: None,
     };
     if let Err(error) = session.drive().await {
+        let metrics = &session.room.hub.metrics;
+        if ws::io::protocol_error(&error).is_some() {
+            metrics.refuse(Refused::WebSocket);
+        } else if error.kind() == io::ErrorKind::TimedOut && session.agent.is_authenticating() {
+            metrics.refuse(Refused::AgentAuth);
+        }
         log::debug!("agent at {remote}: {error}");
     }
 }
 
-struct Session<S> {
+struct Session<S, P> {
     room: Rc<Room>,
     socket: Socket<S>,
     agent: Agent,
+    /// Kept by agents that are not let in.
+    place: Option<P>,
     link: Option<Rc<AgentLink>>,
     jobs: Vec<Job>,
     update: Option<Box<Update>>,
@@ -122,7 +129,7 @@ enum Wake {
     Ended,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, P> Session<S, P> {
     async fn drive(&mut self) -> io::Result<()> {
         loop {
             while let Some(effect) = self.agent.next_effect() {
@@ -147,10 +154,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 Wake::Done(done) => self.finish(done)?,
                 Wake::Timer => {
-                    if let Some(action) = self
-                        .clock
-                        .expire(self.socket.last_received(), self.agent.is_authenticating())?
-                    {
+                    let (received, authenticating) =
+                        (self.socket.last_received(), self.agent.is_authenticating());
+                    let due = self.clock.expire(Instant::now(), received, authenticating)?;
+                    if let Some(action) = due {
                         self.agent.keep_alive(action);
                     }
                 }
@@ -204,6 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Effect::Admitted(link) => {
                 self.socket.set_limit(wire::MESSAGE_LIMIT);
+                self.place = None;
                 self.link = Some(link);
             }
             Effect::Upload(name, compressed) => self.upload(name, compressed),
@@ -307,6 +315,19 @@ struct SessionClock {
 }
 
 impl SessionClock {
+    fn new(
+        now: Instant,
+        idle: Option<Duration>,
+        keep_alive: Option<(Duration, &'static str)>,
+    ) -> Self {
+        Self {
+            authenticate_by: now + AUTHENTICATION,
+            idle,
+            keep_alive: keep_alive.map(|(every, what)| (every, what, now + every)),
+            timer: None,
+        }
+    }
+
     fn next(&self, received: Instant, authenticating: bool) -> Option<Instant> {
         let idle = self.idle.map(|idle| received + idle);
         let authenticate = authenticating.then_some(self.authenticate_by);
@@ -325,10 +346,10 @@ impl SessionClock {
     /// Judges an expired timer: an error ends the connection, a keep-alive is to be sent.
     fn expire(
         &mut self,
+        now: Instant,
         received: Instant,
         authenticating: bool,
     ) -> io::Result<Option<&'static str>> {
-        let now = Instant::now();
         if authenticating && now >= self.authenticate_by {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "did not authenticate in time"));
         }
@@ -342,5 +363,49 @@ impl SessionClock {
             return Ok(Some(*action));
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_late(verdict: io::Result<Option<&'static str>>) -> bool {
+        verdict.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    }
+
+    #[test]
+    fn who_never_finishes_authentication_is_dropped_however_much_it_says() {
+        let start = Instant::now();
+        let mut clock = SessionClock::new(start, Some(Duration::from_secs(150)), None);
+        let just_before = start + AUTHENTICATION - Duration::from_millis(1);
+        assert_eq!(clock.next(just_before, true), Some(start + AUTHENTICATION));
+        assert_eq!(clock.expire(just_before, just_before, true).ok(), Some(None));
+        let end = start + AUTHENTICATION;
+        assert!(is_late(clock.expire(end, end, true)));
+        assert_eq!(clock.expire(end, end, false).ok(), Some(None), "let in or held: it stays");
+    }
+
+    #[test]
+    fn silence_ends_a_connection_and_any_byte_prolongs_it() {
+        let (start, idle) = (Instant::now(), Duration::from_secs(150));
+        let mut clock = SessionClock::new(start, Some(idle), None);
+        assert_eq!(clock.next(start, false), Some(start + idle));
+        let heard = start + Duration::from_secs(100);
+        assert_eq!(clock.next(heard, false), Some(heard + idle));
+        assert_eq!(clock.expire(start + idle, heard, false).ok(), Some(None));
+        assert!(is_late(clock.expire(heard + idle, heard, false)));
+    }
+
+    #[test]
+    fn a_keep_alive_is_due_once_per_period() {
+        let (start, every) = (Instant::now(), Duration::from_secs(30));
+        let mut clock = SessionClock::new(start, None, Some((every, "ping")));
+        for beat in 1..4 {
+            let now = start + every * beat;
+            assert_eq!(clock.next(start, false), Some(now));
+            assert_eq!(clock.expire(now, start, false).ok(), Some(Some("ping")));
+            assert_eq!(clock.expire(now, start, false).ok(), Some(None));
+        }
     }
 }

@@ -15,8 +15,8 @@ use futures_lite::future::{self, poll_fn};
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use log::debug;
 
-use crate::hub::SessionMessage;
-use crate::ws::{Message, Socket};
+use crate::hub::{Refused, SessionMessage};
+use crate::ws::{self, Message, Socket};
 
 use super::Control;
 use super::auth::Upgrade;
@@ -32,17 +32,25 @@ const PATIENCE: u32 = 4;
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Serves one client from its upgrade to its end. `socket` should take messages of up to
-/// [`super::request::REQUEST_MAX`] bytes, and the 101 answer must be on the wire.
-pub async fn serve<S>(control: &Rc<Control>, mut socket: Socket<S>, upgrade: &Upgrade<'_>)
-where
+/// [`super::request::REQUEST_MAX`] bytes, and the 101 answer must be on the wire. `place` is what
+/// the connection occupies among those that have proven nothing; it is dropped when the client is
+/// let in.
+pub async fn serve<S, P>(
+    control: &Rc<Control>,
+    mut socket: Socket<S>,
+    upgrade: &Upgrade<'_>,
+    place: P,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut place = Some(place);
     let admitted = match control.gate.admit(upgrade).await {
         Ok(login) => Session::open(control, login),
         Err(refusal) => Err(refusal.frame()),
     };
     match admitted {
         Ok(session) => {
+            place = None;
             run(control, &mut socket, &session).await;
             // Registered no longer than it listens.
             drop(session);
@@ -57,6 +65,7 @@ where
         Timer::after(FAREWELL).await;
     })
     .await;
+    drop(place);
 }
 
 /// What happens next.
@@ -66,6 +75,7 @@ enum Next {
     Beat,
     Look,
     Gone,
+    Broken(std::io::Error),
 }
 
 /// Moves texts until either side ends.
@@ -90,6 +100,12 @@ where
             }
             Next::Look => stuck.is_hopeless(socket.queued()),
             Next::Gone => true,
+            Next::Broken(error) => {
+                if ws::io::protocol_error(&error).is_some() {
+                    control.hub.metrics.refuse(Refused::WebSocket);
+                }
+                true
+            }
         };
         if ended {
             return;
@@ -126,7 +142,7 @@ fn poll_next<S: AsyncRead + AsyncWrite + Unpin>(
             Poll::Ready(Ok(None)) => return Poll::Ready(Next::Gone),
             Poll::Ready(Err(error)) => {
                 debug!("control: {}: {error}", session.link().id);
-                return Poll::Ready(Next::Gone);
+                return Poll::Ready(Next::Broken(error));
             }
             Poll::Pending => {}
         }
@@ -219,7 +235,7 @@ mod tests {
             let socket = Socket::new(here, &[], super::super::request::REQUEST_MAX);
             let upgrade = testing::upgrade(Some(meshauth));
             let served = async {
-                serve(&world.control, socket, &upgrade).await;
+                serve(&world.control, socket, &upgrade, ()).await;
                 future::pending().await
             };
             let peer = async {

@@ -16,6 +16,8 @@ pub enum Refused {
     Tls,
     /// No or malformed HTTP.
     Http,
+    /// Broken WebSocket frames, or a message above its limit.
+    WebSocket,
     /// The agent did not prove who it is.
     AgentAuth,
     /// The agent has no place here (unknown group, limits, flapping).
@@ -32,10 +34,11 @@ pub enum Refused {
 
 impl Refused {
     /// Every cause with its name in metrics.
-    pub const ALL: [(Self, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str); 10] = [
         (Self::Overload, "overload"),
         (Self::Tls, "tls"),
         (Self::Http, "http"),
+        (Self::WebSocket, "websocket"),
         (Self::AgentAuth, "agent_auth"),
         (Self::AgentAdmission, "agent_admission"),
         (Self::AgentKey, "agent_key"),

@@ -19,6 +19,9 @@ use super::slots::Slots;
 const HANDSHAKES: usize = 256;
 /// Plain HTTP connections at a time.
 const REQUESTS: usize = 512;
+/// WebSockets at a time that have not proven who they are: agents that authenticate or are held,
+/// clients whose password is being checked. Each costs about 10 KB.
+const UNPROVEN: usize = 2048;
 
 /// The wiring of one running server.
 pub struct App {
@@ -38,6 +41,8 @@ pub struct App {
     pub handshakes: Rc<Slots>,
     /// Places for HTTP connections.
     pub requests: Rc<Slots>,
+    /// Places for WebSockets that have not proven who they are.
+    pub unproven: Rc<Slots>,
     /// The HTTPS port bound.
     pub port: u16,
 }
@@ -60,6 +65,7 @@ impl App {
             passwords,
             handshakes: Slots::new(executor.clone(), HANDSHAKES),
             requests: Slots::new(executor.clone(), REQUESTS),
+            unproven: Slots::new(executor.clone(), UNPROVEN),
             executor,
             hub,
             agents,

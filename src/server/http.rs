@@ -30,6 +30,7 @@ use crate::ws::{self, Socket};
 
 use super::app::App;
 use super::routes;
+use super::slots::Place;
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -211,13 +212,14 @@ pub fn harden(response: &mut Response<Body>) {
 }
 
 /// Answers a WebSocket upgrade with 101 and hands the socket to `serve`, which runs in a task of
-/// its own. Messages of more than `limit` bytes end the connection. A request that is no upgrade
-/// gets 404, as from MeshCentral.
+/// its own, together with the place it occupies until `serve` drops it. Messages of more than
+/// `limit` bytes end the connection. A request that is no upgrade gets 404, as from MeshCentral.
 pub fn upgrade<F>(
     app: &Rc<App>,
     mut request: Request<Incoming>,
+    remote: SocketAddr,
     limit: usize,
-    serve: impl FnOnce(Socket<Upgraded>) -> F + 'static,
+    serve: impl FnOnce(Socket<Upgraded>, Place) -> F + 'static,
 ) -> Response<Body>
 where
     F: Future<Output = ()> + 'static,
@@ -226,12 +228,14 @@ where
         return text(StatusCode::NOT_FOUND, "not found");
     };
     let upgraded = hyper::upgrade::on(&mut request);
-    let executor = app.executor.clone();
+    let (unproven, metrics) = (app.unproven.clone(), app.hub.metrics.clone());
     app.executor
         .spawn(async move {
             let Some(socket) = upgraded_socket(upgraded, limit).await else { return };
             // A task of its own: nothing of the upgrade stays in its memory.
-            executor.spawn(serve(socket)).detach();
+            if unproven.spawn_with(remote.ip(), |place| serve(socket, place)).is_some() {
+                metrics.refuse(Refused::Overload);
+            }
         })
         .detach();
     let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Memory and processor time of this process.
@@ -21,6 +22,15 @@ impl Usage {
         let nanos = u32::try_from(cpu.tv_nsec).unwrap_or_default();
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         Self { resident: resident(&status).unwrap_or_default(), cpu: Duration::new(seconds, nanos) }
+    }
+}
+
+/// Raises the number of files that may be open to what the system allows: a connected agent is one,
+/// and most systems start programs with 1024.
+pub fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        log::warn!("the number of connections stays limited to {:?}: {error}", limit.current);
     }
 }
 

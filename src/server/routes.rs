@@ -54,8 +54,8 @@ pub async fn route(
             let accepted = has_agent_key(&app, &settings.agent_keys, &uri, remote)
                 && permits(&config.settings.agent_addresses, &settings.agent_addresses);
             let agents = app.agents.clone();
-            upgrade(&app, request, agent::wire::PREAUTH_LIMIT, move |socket| {
-                agent::session::run(agents, socket, domain, remote, accepted)
+            upgrade(&app, request, remote, agent::wire::PREAUTH_LIMIT, move |socket, place| {
+                agent::session::run(agents, socket, domain, remote, accepted, place)
             })
         }
         ("meshagents", _) => downloads::meshagents(&app, &domain, &uri, request.headers()).await,
@@ -63,8 +63,8 @@ pub async fn route(
         ("control.ashx", Port::Main) => {
             let control = app.control.clone();
             let asked = Asked::of(&request, domain, remote);
-            upgrade(&app, request, REQUEST_MAX, move |socket| async move {
-                socket::serve(&control, socket, &asked.upgrade()).await;
+            upgrade(&app, request, remote, REQUEST_MAX, move |socket, place| async move {
+                socket::serve(&control, socket, &asked.upgrade(), place).await;
             })
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),

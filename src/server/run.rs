@@ -27,6 +27,7 @@ use super::ServeOptions;
 use super::admin::{AdminContext, Live, Ports, Reload, socket};
 use super::app::App;
 use super::http::{self, Port};
+use super::process;
 use super::status::StatusEndpoint;
 
 /// First port tried without the right to bind 443.
@@ -43,6 +44,7 @@ pub type Failure = Box<dyn std::error::Error>;
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn serve(options: ServeOptions) -> Result<(), Failure> {
+    process::allow_open_files();
     let executor = Rc::new(LocalExecutor::new());
     async_io::block_on(executor.run(run(executor.clone(), options)))
 }

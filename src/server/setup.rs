@@ -4,8 +4,11 @@
 //! Plain HTML without script.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use async_io::Timer;
 use bytes::Bytes;
+use futures_lite::future::or;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -19,6 +22,8 @@ use super::http::{Body, harden};
 
 /// Longest form taken, in bytes.
 const FORM_MAX: usize = 4096;
+/// Time for the form to arrive.
+const FORM_TIME: Duration = Duration::from_secs(15);
 
 /// The page at `/`.
 pub fn page(app: &App, domain: &DomainId) -> Response<Body> {
@@ -66,7 +71,12 @@ pub async fn submit(
     if !is_same_origin(&request) {
         return form(StatusCode::FORBIDDEN, asked, "The form came from another site.");
     }
-    let Ok(body) = Limited::new(request.into_body(), FORM_MAX).collect().await else {
+    let body = async { Limited::new(request.into_body(), FORM_MAX).collect().await.ok() };
+    let late = async {
+        Timer::after(FORM_TIME).await;
+        None
+    };
+    let Some(body) = or(body, late).await else {
         return form(StatusCode::BAD_REQUEST, asked, "The form is too long or incomplete.");
     };
     let body = body.to_bytes();

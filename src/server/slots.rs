@@ -43,17 +43,25 @@ impl Slots {
         address: IpAddr,
         connection: impl Future<Output = ()> + 'static,
     ) -> Option<IpAddr> {
+        self.spawn_with(address, |place| async move {
+            connection.await;
+            drop(place);
+        })
+    }
+
+    /// The same for a connection that may give its place back and go on.
+    pub fn spawn_with<F>(
+        self: &Rc<Self>,
+        address: IpAddr,
+        connection: impl FnOnce(Place) -> F,
+    ) -> Option<IpAddr>
+    where
+        F: Future<Output = ()> + 'static,
+    {
         let id = self.next.get();
         self.next.set(id + 1);
         let evicted = (self.len() >= self.limit).then(|| self.evict()).flatten();
-        let slots = self.clone();
-        let task = self.executor.spawn(async move {
-            connection.await;
-            let ended = slots.running.borrow_mut().remove(&id);
-            if let Some((_, task)) = ended {
-                task.detach();
-            }
-        });
+        let task = self.executor.spawn(connection(Place { slots: self.clone(), id }));
         self.running.borrow_mut().insert(id, (address, task));
         evicted
     }
@@ -72,6 +80,22 @@ impl Slots {
         };
         drop(task);
         Some(address)
+    }
+}
+
+/// A connection's place. Dropping it gives the place back; the connection cannot lose it any more.
+pub struct Place {
+    slots: Rc<Slots>,
+    id: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Whoever was thrown out has no place left to give.
+        let left = self.slots.running.borrow_mut().remove(&self.id);
+        if let Some((_, task)) = left {
+            task.detach();
+        }
     }
 }
 
@@ -100,6 +124,23 @@ mod tests {
         assert_eq!(slots.len(), 4);
         while executor.try_tick() {}
         assert_eq!(Rc::strong_count(&dropped), 2, "only the friend's connection is left");
+    }
+
+    #[test]
+    fn a_connection_that_gave_its_place_back_goes_on() {
+        let executor = Rc::new(LocalExecutor::new());
+        let slots = Slots::new(executor.clone(), 1);
+        let alive = Rc::new(());
+        let held = alive.clone();
+        slots.spawn_with([127, 0, 0, 1].into(), |place| async move {
+            let _held = held;
+            drop(place);
+            pending().await
+        });
+        while executor.try_tick() {}
+        assert!(slots.is_empty());
+        assert_eq!(slots.spawn([127, 0, 0, 1].into(), pending()), None);
+        assert_eq!(Rc::strong_count(&alive), 2);
     }
 
     #[test]
