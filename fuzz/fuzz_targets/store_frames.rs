@@ -34,7 +34,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let [kind, version, payload @ ..] = file {
         let mut framed = Vec::new();
         let kind = u16::from(*kind);
-        if frame::append(&mut framed, kind, *version, |out| out.extend_from_slice(payload)).is_ok() {
+        if frame::append(&mut framed, kind, *version, |out| out.extend_from_slice(payload)).is_ok()
+        {
             assert_eq!(examine(&framed).frames, 1);
         }
     }

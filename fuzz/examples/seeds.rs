@@ -1,0 +1,123 @@
+//! Writes the first corpus of every target from `tests/vectors`: `cargo run --example seeds` in `fuzz/`.
+
+use std::fs;
+use std::io::Result;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+const CAPTURES: [&str; 5] = [
+    "agent-auth-full-vs-stock-agent",
+    "agent-auth-full-vs-meshcentral",
+    "agent-auth-fast-vs-stock-agent",
+    "agent-auth-fast-vs-meshcentral",
+    "agent-auth-pkcs7-vs-meshcentral",
+];
+
+fn main() -> Result<()> {
+    let home = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let corpus = Corpus { home };
+    for name in CAPTURES {
+        corpus.capture(name, &corpus.vector(name)?)?;
+    }
+    corpus.reports()?;
+    corpus.control()?;
+    corpus.files()
+}
+
+struct Corpus {
+    home: PathBuf,
+}
+
+impl Corpus {
+    fn vector(&self, name: &str) -> Result<Value> {
+        let path = self.home.join(format!("../tests/vectors/{name}.json"));
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+
+    fn write(&self, target: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        let folder = self.home.join("corpus").join(target);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(Path::new(name)), bytes)
+    }
+
+    /// One captured authentication: its messages alone, as a sequence, and as WebSocket frames.
+    fn capture(&self, name: &str, vector: &Value) -> Result<()> {
+        let id = hex(&vector["serverId_sha384_of_pkcs1_pubkey"]);
+        let mut sequence = [id, hex(&vector["serverNonce"])].concat();
+        let mut frames = vec![16];
+        let from_agent = |m: &&Value| m["from"] == "agent" && m["hex"].is_string();
+        let messages = vector["messages"].as_array().into_iter().flatten().filter(from_agent);
+        for (number, message) in messages.map(|m| hex(&m["hex"])).enumerate() {
+            let length = (message.len() as u16).to_be_bytes();
+            sequence.extend([&length[..], &message].concat());
+            frames.extend([&[0x82, 0xfe, length[0], length[1], 0, 0, 0, 0][..], &message].concat());
+            self.write("agent_command", &format!("{name}-{number}"), &message)?;
+            if let Some(body) = message.strip_prefix(&[0, 2]) {
+                self.write("certificate", name, body)?;
+            }
+        }
+        self.write("agent_handshake", name, &sequence)?;
+        self.write("websocket", name, &frames)
+    }
+
+    /// What an agent's core says.
+    fn reports(&self) -> Result<()> {
+        let vector = self.vector("agent-json")?;
+        let messages = vector["messages"].as_array().into_iter().flatten();
+        let texts = messages.filter(|m| m["from"] == "agent").filter_map(|m| m["json"].as_str());
+        for (number, text) in texts.enumerate() {
+            let length = (text.len() as u32).to_be_bytes();
+            let message = [&length[1..], text.as_bytes()].concat();
+            self.write("agent_machine", &format!("report-{number}"), &message)?;
+        }
+        for (name, message) in
+            [("core", vec![0, 11, 0, 0]), ("hash", [&[0, 12], &[7; 50][..]].concat())]
+        {
+            let message = [&[0, 0, message.len() as u8][..], &message].concat();
+            self.write("agent_machine", name, &message)?;
+        }
+        Ok(())
+    }
+
+    /// Requests of clients and cookies of servers.
+    fn control(&self) -> Result<()> {
+        let actions = self.vector("control-actions")?;
+        for (number, capture) in actions["captures"].as_array().into_iter().flatten().enumerate() {
+            let request = capture["request"].to_string();
+            self.write("control_request", &number.to_string(), request.as_bytes())?;
+        }
+        let cookies = self.vector("control-cookies")?;
+        for (number, cookie) in cookies["fixed"].as_array().into_iter().flatten().enumerate() {
+            for field in ["plaintext", "cookie"] {
+                let text = cookie[field].as_str().unwrap_or_default();
+                self.write("cookie", &format!("{field}-{number}"), text.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Executables, configurations, and the golden files of the store.
+    fn files(&self) -> Result<()> {
+        let binaries = self.vector("agent-binaries")?;
+        for (name, value) in binaries.as_object().into_iter().flatten() {
+            let bytes = hex(&value["fileHex"]);
+            if !bytes.is_empty() {
+                self.write("executable", name, &bytes)?;
+            }
+        }
+        let example = self.home.join("../meshcentral-data/config.example.json");
+        self.write("config", "example", &fs::read(example)?)?;
+        let golden = self.home.join("../tests/golden/v1");
+        for entry in fs::read_dir(golden)?.flatten() {
+            let bytes = [&[255], &*fs::read(entry.path())?].concat();
+            self.write("store_frames", &entry.file_name().to_string_lossy(), &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn hex(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap_or_default();
+    data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).unwrap_or_default()
+}
