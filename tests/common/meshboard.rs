@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::Process;
@@ -41,10 +41,18 @@ impl Meshboard {
     /// # Panics
     /// If it does not start.
     pub fn start_empty() -> Self {
+        Self::start_with(&json!({}))
+    }
+
+    /// The same with more in its `config.json`.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with(more: &Value) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         seed_keys(data.path());
         let port = ports::free();
-        configure(data.path(), port);
+        configure_with(data.path(), port, more);
         let process = launch_for_agents(data.path(), port);
         Self { process, data, port }
     }
@@ -66,6 +74,14 @@ impl Meshboard {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meshboard"));
         command.arg("--data").arg(self.data.path()).args(arguments);
         command.output().expect("the binary runs")
+    }
+
+    /// Waits for a line of its log.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn wait_for_log(&self, wanted: &str) -> String {
+        self.process.wait_for_line(|line| line.contains(wanted))
     }
 
     /// The data folder.
@@ -102,7 +118,12 @@ impl Server for Meshboard {
 
 /// The configuration of a server under test: loopback, one port.
 pub fn configure(data: &Path, port: u16) {
-    let config = json!({
+    configure_with(data, port, &json!({}));
+}
+
+/// The same; the sections of `more` are added, its settings win.
+fn configure_with(data: &Path, port: u16, more: &Value) {
+    let mut config = json!({
         "settings": {
             "cert": "127.0.0.1",
             "port": port,
@@ -113,6 +134,11 @@ pub fn configure(data: &Path, port: u16) {
             "WANonly": true,
         },
     });
+    for (name, section) in more.as_object().into_iter().flatten() {
+        for (key, value) in section.as_object().into_iter().flatten() {
+            config[name][key] = value.clone();
+        }
+    }
     fs::write(data.join("config.json"), config.to_string()).expect("the folder is ours");
 }
 
@@ -133,7 +159,7 @@ pub fn launch_for_agents(data: &Path, port: u16) -> Process {
 }
 
 /// RSA keys are made once and copied; what a first start does is another test's subject.
-fn seed_keys(data: &Path) {
+pub fn seed_keys(data: &Path) {
     let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-keys");
     fs::create_dir_all(&keys).expect("target is writable");
     let _lock = installation::lock(&keys.join("lock"));
