@@ -101,6 +101,45 @@ impl Flapping {
     }
 }
 
+/// Silent connections of one device, whose place a newer one has taken.
+const SILENCED: u8 = 4;
+
+/// Older connections that are kept open without a word: the clones of a machine.
+#[derive(Default)]
+pub struct Silenced(RefCell<BTreeMap<NodeId, u8>>);
+
+/// One of them; it counts until it is dropped.
+pub struct Silence {
+    counts: Rc<Silenced>,
+    node: NodeId,
+}
+
+impl Silenced {
+    /// Takes a connection in; `None` if the device has [`SILENCED`] of them: clones are few, and
+    /// whoever authenticates again and again must not pile them up.
+    pub fn enter(self: &Rc<Self>, node: &NodeId) -> Option<Silence> {
+        let mut counts = self.0.borrow_mut();
+        let count = counts.entry(node.clone()).or_insert(0);
+        if *count >= SILENCED {
+            return None;
+        }
+        *count += 1;
+        Some(Silence { counts: self.clone(), node: node.clone() })
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        let mut counts = self.counts.0.borrow_mut();
+        if let Some(count) = counts.get_mut(&self.node) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.node);
+            }
+        }
+    }
+}
+
 /// Decides about an authenticated agent; registers it with the hub and the store if it may come in.
 pub fn admit(
     hub: &Hub,
@@ -406,6 +445,18 @@ mod tests {
         assert!(older.link.mailbox.is_closed());
         leave(&house.hub, &house.flapping, &older);
         assert_eq!(house.hub.connectivity(&newer.link.node).conn, 1);
+    }
+
+    #[test]
+    fn silent_clones_of_a_device_are_few() {
+        let silenced = Rc::new(Silenced::default());
+        let node = NodeId::new(DomainId::default(), Key48([9; 48]));
+        let mut held: Vec<_> = (0..SILENCED).map(|_| silenced.enter(&node).unwrap()).collect();
+        assert!(silenced.enter(&node).is_none());
+        held.pop();
+        assert!(silenced.enter(&node).is_some());
+        held.clear();
+        assert!(silenced.0.borrow().is_empty());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::hub::{AgentCommand, AgentLink, Refused};
 use crate::model::DomainId;
 
-use super::admission::{self, Admitted};
+use super::admission::{self, Admitted, Silence};
 use super::auth::{Handshake, Identified, Signed, Step as AuthStep};
 use super::core::{CoreSync, Step as CoreStep};
 use super::package::CoreName;
@@ -57,6 +57,8 @@ enum Phase {
     Authenticating(Box<Handshake>),
     /// Nothing more is said; pings are answered by the socket.
     Held,
+    /// The same, for an older connection of a device.
+    Silenced(#[expect(dead_code, reason = "counts while it lives")] Silence),
     Active(Box<Active>),
 }
 
@@ -97,7 +99,7 @@ impl Agent {
     pub fn receive(&mut self, message: &[u8]) {
         let Some(command) = Command::parse(message) else { return };
         match &mut self.phase {
-            Phase::Held => {}
+            Phase::Held | Phase::Silenced(_) => {}
             Phase::Authenticating(handshake) => {
                 let (room, domain) = (&self.room, &self.domain);
                 let steps = handshake.receive(command, |hash| room.full_hash(domain, hash));
@@ -113,7 +115,7 @@ impl Agent {
     pub fn signed(&mut self, certificate: &[u8], signature: &[u8]) {
         let message = wire::auth_verify(certificate, signature);
         // AuthConfirm may have been sent meanwhile: the agent wants our signature all the same.
-        if !matches!(self.phase, Phase::Held) {
+        if !matches!(self.phase, Phase::Held | Phase::Silenced(_)) {
             self.effects.push_back(Effect::Send(message.into()));
         }
     }
@@ -128,7 +130,12 @@ impl Agent {
                     active.admitted.link.node,
                     self.remote
                 );
+                let silence = self.room.silenced.enter(&active.admitted.link.node);
                 self.hold();
+                match silence {
+                    Some(silence) => self.phase = Phase::Silenced(silence),
+                    None => self.effects.push_back(Effect::Close),
+                }
             }
             Some(AgentCommand::Json(text)) => {
                 self.effects.push_back(Effect::Send(text.as_bytes().to_vec().into()));

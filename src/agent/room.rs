@@ -15,7 +15,7 @@ use crate::identity::AgentServer;
 use crate::identity::tls::WebTls;
 use crate::model::{DomainId, Key48};
 
-use super::admission::Flapping;
+use super::admission::{Flapping, Silenced};
 use super::core::Supplies;
 use super::kinds::AgentKind;
 use super::package::{CoreName, Package};
@@ -33,6 +33,8 @@ pub struct Room {
     pub tls: Arc<WebTls>,
     /// Who disconnects too often.
     pub flapping: Flapping,
+    /// Older connections of devices, kept open in silence.
+    pub silenced: Rc<Silenced>,
     /// Permits for core uploads.
     pub uploads: Arc<Semaphore>,
     server: RefCell<Option<Arc<AgentServer>>>,
@@ -56,6 +58,7 @@ impl Room {
             hub,
             tls,
             flapping: Flapping::default(),
+            silenced: Rc::default(),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             server: RefCell::default(),
             package: RefCell::default(),

@@ -1,6 +1,7 @@
 //! Everything a request may need.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use async_executor::LocalExecutor;
 
@@ -11,9 +12,19 @@ use crate::identity::password::Passwords;
 use crate::model::{DomainId, Key48};
 
 use super::domain;
-use super::http::ServerConfig;
-use super::run::Failure;
 use super::slots::Slots;
+
+/// Why the server does not run.
+pub type Failure = Box<dyn std::error::Error>;
+
+/// Which requests a port serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// People and agents.
+    Main,
+    /// Agents only (`agentPort`).
+    Agents,
+}
 
 /// TLS handshakes at a time. Each costs about 20 KB.
 const HANDSHAKES: usize = 256;
@@ -36,7 +47,7 @@ pub struct App {
     /// Who computes passwords.
     pub passwords: Passwords,
     /// TLS of the HTTPS port.
-    pub server_config: ServerConfig,
+    pub server_config: Arc<rustls::ServerConfig>,
     /// Places for TLS handshakes.
     pub handshakes: Rc<Slots>,
     /// Places for HTTP connections.
@@ -53,7 +64,7 @@ impl App {
         executor: Rc<LocalExecutor<'static>>,
         hub: Rc<Hub>,
         agents: Rc<agent::room::Room>,
-        server_config: ServerConfig,
+        server_config: Arc<rustls::ServerConfig>,
         port: u16,
     ) -> Result<Rc<Self>, Failure> {
         let passwords = Passwords::default();

@@ -22,9 +22,8 @@ use crate::agent::package::binary::{EmbedError, Embedded, Layout};
 use crate::agent::package::{Binary, MeshCmd, ScriptOptions};
 use crate::model::{DomainId, Group, GroupId, Key48};
 
+use super::answer::{Body, harden, query, text};
 use super::app::App;
-use super::http::{Body, harden, text};
-use super::routes::query;
 
 /// Number of the script that installs an agent by a dialog.
 const INSTALLER: u32 = 6;

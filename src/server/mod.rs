@@ -1,6 +1,7 @@
 //! The wiring: listeners, routes, and the life of the process.
 
 pub mod admin;
+pub mod answer;
 pub mod app;
 pub mod domain;
 pub mod downloads;
@@ -11,6 +12,7 @@ pub mod run;
 pub mod setup;
 pub mod slots;
 pub mod status;
+pub mod upgrade;
 
 /// What a server is started with.
 pub struct ServeOptions {

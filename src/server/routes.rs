@@ -15,11 +15,12 @@ use crate::control::socket;
 use crate::hub::Refused;
 use crate::model::DomainId;
 
-use super::app::App;
+use super::answer::{Body, query, text};
+use super::app::{App, Port};
 use super::domain;
 use super::downloads;
-use super::http::{Body, Port, text, upgrade};
 use super::setup;
+use super::upgrade::upgrade;
 
 /// Answers one request.
 pub async fn route(
@@ -132,10 +133,4 @@ fn unavailable() -> Response<Body> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "starting, come back soon");
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
     response
-}
-
-/// The first value of a query parameter.
-pub fn query(uri: &hyper::Uri, name: &str) -> Option<String> {
-    let pairs = form_urlencoded::parse(uri.query()?.as_bytes());
-    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }

@@ -25,8 +25,8 @@ use crate::store::{self, Store};
 
 use super::ServeOptions;
 use super::admin::{AdminContext, Live, Ports, Reload, socket};
-use super::app::App;
-use super::http::{self, Port};
+use super::app::{App, Failure, Port};
+use super::http;
 use super::process;
 use super::status::StatusEndpoint;
 
@@ -38,9 +38,6 @@ const UNPRIVILEGED_TRIES: u16 = 100;
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(10);
 /// Time for the last changes to reach the disk when the server stops.
 const STOP: Duration = Duration::from_millis(1500);
-
-/// Why the server does not run.
-pub type Failure = Box<dyn std::error::Error>;
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn serve(options: ServeOptions) -> Result<(), Failure> {

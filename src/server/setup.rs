@@ -17,8 +17,8 @@ use hyper::{Request, Response, StatusCode};
 use crate::control::setup::{self, SetupError};
 use crate::model::DomainId;
 
+use super::answer::{Body, harden};
 use super::app::App;
-use super::http::{Body, harden};
 
 /// Longest form taken, in bytes.
 const FORM_MAX: usize = 4096;
