@@ -75,7 +75,7 @@ pub trait Server {
 }
 
 /// Deletes `webserver-cert-*` in a data folder.
-fn forget_web_certificate(data: &std::path::Path) {
+pub fn forget_web_certificate(data: &std::path::Path) {
     for file in ["webserver-cert-public.crt", "webserver-cert-private.key"] {
         std::fs::remove_file(data.join(file)).expect("the server made its web certificate");
     }

@@ -99,10 +99,11 @@ impl Process {
     ///
     /// # Panics
     /// If it does not end.
-    pub fn terminate(&mut self) {
+    pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        if self.wait_for_end(PATIENCE).is_none() {
-            panic!("{} did not end on SIGTERM", self.name);
+        match self.wait_for_end(PATIENCE) {
+            Some(status) => status,
+            None => panic!("{} did not end on SIGTERM", self.name),
         }
     }
 

@@ -103,7 +103,7 @@ impl Architecture {
     }
 
     /// The emulator and the root it finds the C library in.
-    fn emulator(self) -> Option<(String, &'static str)> {
+    pub fn emulator(self) -> Option<(String, &'static str)> {
         let (name, root) = match self {
             Self::X86_64 => return None,
             Self::Aarch64 => ("qemu-aarch64", "/usr/aarch64-linux-gnu"),
