@@ -6,11 +6,14 @@
 
 use std::path::Path;
 
+use num_bigint_dig::RandPrime as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rsa::pkcs8::EncodePrivateKey as _;
+use rsa::traits::PublicKeyParts as _;
+use rsa::{BigUint, RsaPrivateKey};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::certificate::{AgentServer, WebCertificate};
@@ -141,7 +144,7 @@ fn issuer(dir: &Path, root: &Pair) -> Result<Issuer<'static, KeyPair>, IdentityE
         }
         PrivateKeyDer::Pkcs1(key) => {
             use rsa::pkcs1::DecodeRsaPrivateKey as _;
-            let key = rsa::RsaPrivateKey::from_pkcs1_der(key.secret_pkcs1_der())
+            let key = RsaPrivateKey::from_pkcs1_der(key.secret_pkcs1_der())
                 .map_err(|e| IdentityError::Invalid(Role::Root.key_path(dir), e.to_string()))?;
             return issuer(dir, &Pair { chain: root.chain.clone(), key: pkcs8(&key)?.into() });
         }
@@ -177,13 +180,24 @@ fn alternative_names(names: &Names) -> Vec<SanType> {
     sans
 }
 
+/// An RSA key of two primes, public exponent 65537.
+///
+/// `RsaPrivateKey::new` does the same for any number of primes, and to judge that number needs a
+/// logarithm: the only one in the program, and with it 0.4 MB of `libm` in memory.
 fn rsa_key_pair(bits: usize) -> Result<KeyPair, IdentityError> {
-    let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, bits).map_err(make_error)?;
-    KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8(&key)?, &rcgen::PKCS_RSA_SHA384)
-        .map_err(make_error)
+    let mut random = rsa::rand_core::OsRng;
+    loop {
+        let (p, q) = (random.gen_prime(bits / 2), random.gen_prime(bits / 2));
+        // Refused: equal primes, or one that does not go with the exponent. Both are rare.
+        let Ok(key) = RsaPrivateKey::from_p_q(p, q, BigUint::from(65_537_u32)) else { continue };
+        if key.n().bits() == bits {
+            return KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8(&key)?, &rcgen::PKCS_RSA_SHA384)
+                .map_err(make_error);
+        }
+    }
 }
 
-fn pkcs8(key: &rsa::RsaPrivateKey) -> Result<PrivatePkcs8KeyDer<'static>, IdentityError> {
+fn pkcs8(key: &RsaPrivateKey) -> Result<PrivatePkcs8KeyDer<'static>, IdentityError> {
     let der = key.to_pkcs8_der().map_err(make_error)?;
     Ok(PrivatePkcs8KeyDer::from(der.as_bytes().to_vec()))
 }
@@ -225,6 +239,14 @@ mod tests {
         let again = load_or_make_rsa(dir.path(), &names(), 7).unwrap();
         assert_eq!(again.agent_server.id(), rsa.agent_server.id());
         assert_eq!(again.mps.hash, rsa.mps.hash);
+        let modulus = |der: &[u8]| {
+            use x509_parser::prelude::FromDer as _;
+            let key = crate::identity::certificate::rsa_public_key(der).unwrap();
+            let (_, key) = x509_parser::public_key::RSAPublicKey::from_der(&key).unwrap();
+            (key.key_size(), key.try_exponent().unwrap())
+        };
+        assert_eq!(modulus(rsa.agent_server.der()), (2048, 65_537));
+        assert_eq!(modulus(&rsa.root), (3072, 65_537));
         for role in Role::ALL {
             let mode = role.key_path(dir.path()).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{role:?}");
