@@ -262,8 +262,8 @@ fn enroll(hub: &Hub, id: NodeId, group: &Group, who: &Identified, remote: Socket
     event.targets = hub.device_targets(&device);
     event = event.node(&device.id);
     log::info!("new device {} ({}) in group {}", device.name, device.id, group.name);
-    // It must be known after a crash: its owner sees it now. The commit is started, not awaited,
-    // because the agent need not wait for the disk.
+    // Not awaited: should a crash lose it within the next seconds, the agent enrolls again when it
+    // reconnects, under the same id.
     hub.store.put(device).later();
     hub.publish(event);
 }
