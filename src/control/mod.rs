@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::hub::Hub;
-use crate::identity::cookie::{CookieKey, LOGIN_KEY};
+use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
 use crate::model::Key48;
 use crate::store::Store;
@@ -45,13 +45,39 @@ pub struct ServerFacts {
     pub cert_expires: Option<u64>,
 }
 
+/// The keys of the cookies this server makes and accepts.
+#[derive(Clone)]
+pub struct CookieKeys {
+    /// Login, relay and file cookies.
+    pub login: CookieKey,
+    /// Agent invitations and device shares.
+    pub invitation: CookieKey,
+}
+
+impl CookieKeys {
+    /// The keys in the store, made if they are not there. `None` without randomness.
+    pub fn of(store: &Store) -> Option<Self> {
+        Some(Self { login: key(store, LOGIN_KEY)?, invitation: key(store, INVITATION_KEY)? })
+    }
+}
+
+fn key(store: &Store, name: &str) -> Option<CookieKey> {
+    if let Some(key) = store.secret(name).and_then(|secret| CookieKey::new(&secret)) {
+        return Some(key);
+    }
+    let secret = CookieKey::fresh_secret(name).ok()?;
+    let key = CookieKey::new(&secret)?;
+    store.put(secret).later();
+    Some(key)
+}
+
 /// What all sessions of one server share.
 pub struct Control {
     hub: Rc<Hub>,
     /// Who computes passwords.
     passwords: Passwords,
-    /// Key of login and relay cookies.
-    cookies: CookieKey,
+    /// Keys of cookies.
+    keys: CookieKeys,
     /// Replaced when the web certificate is.
     facts: RefCell<Rc<ServerFacts>>,
     /// The door.
@@ -63,11 +89,11 @@ impl Control {
     pub fn new(
         hub: Rc<Hub>,
         passwords: Passwords,
-        cookies: CookieKey,
+        keys: CookieKeys,
         facts: ServerFacts,
     ) -> Rc<Self> {
-        let gate = auth::Gate::new(hub.clone(), passwords.clone(), cookies.clone());
-        Rc::new(Self { hub, passwords, cookies, facts: RefCell::new(Rc::new(facts)), gate })
+        let gate = auth::Gate::new(hub.clone(), passwords.clone(), keys.login.clone());
+        Rc::new(Self { hub, passwords, keys, facts: RefCell::new(Rc::new(facts)), gate })
     }
 
     /// The facts in force.
@@ -79,17 +105,6 @@ impl Control {
     pub fn set_facts(&self, facts: ServerFacts) {
         *self.facts.borrow_mut() = Rc::new(facts);
     }
-}
-
-/// The key of login cookies, made at the first call. `None` without randomness.
-pub fn login_key(store: &Store) -> Option<CookieKey> {
-    if let Some(key) = store.secret(LOGIN_KEY).and_then(|secret| CookieKey::new(&secret)) {
-        return Some(key);
-    }
-    let secret = CookieKey::fresh_secret(LOGIN_KEY).ok()?;
-    let key = CookieKey::new(&secret)?;
-    store.put(secret).later();
-    Some(key)
 }
 
 #[cfg(test)]

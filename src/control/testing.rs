@@ -20,7 +20,7 @@ use crate::store::Store;
 
 use super::auth::{Login, Method, Upgrade};
 use super::session::{Outcome, Session};
-use super::{Control, ServerFacts};
+use super::{Control, CookieKeys, ServerFacts};
 
 /// `x-meshauth` of the full administrator.
 pub(super) const ADMIN_AUTH: &str = "YWRtaW4=,QWRtMW4hcGFzcw==";
@@ -63,8 +63,11 @@ impl World {
     pub(super) fn with(config: Config) -> Self {
         static ADMIN: LazyLock<PasswordHash> = LazyLock::new(|| password::hash("Adm1n!pass"));
         let hub = Hub::new(Store::in_memory(), config, Millis(0));
-        let secret = Secret { name: LOGIN_KEY.into(), bytes: (0..80).collect() };
-        let key = CookieKey::new(&secret).unwrap();
+        let key = |bytes: std::ops::Range<u8>| {
+            let secret = Secret { name: LOGIN_KEY.into(), bytes: bytes.collect() };
+            CookieKey::new(&secret).unwrap()
+        };
+        let keys = CookieKeys { login: key(0..80), invitation: key(80..160) };
         let facts = ServerFacts {
             name: None,
             port: 15443,
@@ -74,7 +77,7 @@ impl World {
             agent_cert_hash: Key48([8; 48]),
             cert_expires: Some(2_524_521_600_000),
         };
-        let control = Control::new(hub.clone(), Passwords::default(), key, facts);
+        let control = Control::new(hub.clone(), Passwords::default(), keys, facts);
         let world = Self { hub, control };
         let mut admin = world.user("admin", SiteRights::FULL);
         admin.password = ADMIN.clone();

@@ -16,6 +16,8 @@ use crate::model::{Seconds, Secret};
 
 /// Name of the secret that seals login and relay cookies.
 pub const LOGIN_KEY: &str = "LoginCookieEncryptionKey";
+/// Name of the secret that seals agent invitations and device shares.
+pub const INVITATION_KEY: &str = "InvitationLinkEncryptionKey";
 
 /// How long `?auth=`, relay and file cookies are good for.
 pub const AUTH_LIFETIME: Duration = Duration::from_secs(60 * 60);

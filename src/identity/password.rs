@@ -68,6 +68,15 @@ pub fn hash(password: &str) -> PasswordHash {
         .map_or(PasswordHash::None, |hash| PasswordHash::Argon2(hash.to_string()))
 }
 
+/// The form in which a password is kept that this server made from at least 15 random bytes.
+pub fn keep_random(password: &str) -> PasswordHash {
+    PasswordHash::Random(sha384(password))
+}
+
+fn sha384(text: &str) -> [u8; 48] {
+    super::certificate::sha384(text.as_bytes()).0
+}
+
 /// Compares a password with its hash, in constant time for equal forms. Takes tens of
 /// milliseconds: see [`Passwords`].
 pub fn verify(hash: &PasswordHash, password: &str) -> Verdict {
@@ -77,6 +86,10 @@ pub fn verify(hash: &PasswordHash, password: &str) -> Verdict {
     match hash {
         PasswordHash::Argon2(text) => verify_argon2(text, password),
         PasswordHash::Pbkdf2 { salt, hash } => verify_pbkdf2(salt, hash, password),
+        PasswordHash::Random(expected) => {
+            // How long two digests take to compare tells nobody how to make a closer one.
+            if sha384(password) == *expected { Verdict::Right } else { Verdict::Wrong }
+        }
         PasswordHash::None => {
             verify_nobody(password);
             Verdict::Wrong

@@ -3,6 +3,7 @@
 //! Every other room may import this one; it imports none. Nothing here touches a socket, a file or
 //! the clock of the machine.
 
+pub mod access;
 pub mod event;
 pub mod ids;
 pub mod record;
@@ -10,6 +11,9 @@ pub mod rights;
 pub mod text;
 pub mod time;
 
+pub use access::{
+    AmtAccess, AmtPolicy, BackupCode, Ban, Document, Factors, LoginToken, SecurityKey, Share, Totp,
+};
 pub use event::{Event, EventKind, Target};
 pub use ids::{DomainId, GroupId, IdError, Key48, NodeId, SessionId, UserGroupId, UserId};
 pub use record::{

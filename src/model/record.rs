@@ -46,6 +46,10 @@ pub enum PasswordHash {
     },
     /// No password: nobody can log in with one.
     None,
+    /// SHA-384, without salt: for passwords this server made, which have at least 120 random bits.
+    /// Guessing such a one is hopeless at any speed, and a login costs no computation.
+    #[serde(with = "serde_bytes")]
+    Random([u8; 48]),
 }
 
 impl std::fmt::Debug for PasswordHash {
@@ -54,6 +58,7 @@ impl std::fmt::Debug for PasswordHash {
             Self::Argon2(_) => "Argon2(..)",
             Self::Pbkdf2 { .. } => "Pbkdf2(..)",
             Self::None => "None",
+            Self::Random(_) => "Random(..)",
         })
     }
 }
@@ -87,6 +92,18 @@ pub struct User {
     pub password_changed: Option<Seconds>,
     /// Last successful login, written with other changes only.
     pub login: Option<Seconds>,
+    /// Bytes of server files the account may keep; `None` is what the domain says.
+    pub quota: Option<u64>,
+    /// Telephone number, as people wrote it.
+    pub phone: Option<String>,
+    /// Language of the web page, a tag like `de` or `zh-chs`.
+    pub language: Option<String>,
+    /// MeshCentral's `flags`: 1 has an image, 2 record all sessions.
+    pub flags: u32,
+    /// Realms (`groups`): who manages users and has realms manages only those who share one.
+    pub realms: Vec<String>,
+    /// Sessions and cookies made before this are void: "log out everywhere".
+    pub valid_from: Option<Millis>,
 }
 
 impl User {
@@ -106,6 +123,12 @@ impl User {
             created: now.seconds(),
             password_changed: Some(now.seconds()),
             login: None,
+            quota: None,
+            phone: None,
+            language: None,
+            flags: 0,
+            realms: Vec::new(),
+            valid_from: None,
         }
     }
 
@@ -187,6 +210,8 @@ pub struct Group {
     pub deleted: Option<Millis>,
     /// Invitation codes, if enabled.
     pub invite: Option<Invite>,
+    /// `relayid`: the device through which the local devices of the group are reached.
+    pub relay: Option<NodeId>,
 }
 
 /// Invitation codes of a group.
@@ -301,6 +326,8 @@ pub struct UserGroup {
     pub links: Vec<Link>,
     /// Consent flags.
     pub consent: u32,
+    /// MeshCentral's `flags`: 2 record the sessions of its members.
+    pub flags: u32,
 }
 
 /// A secret of the server, by name: cookie keys and the like.
@@ -359,6 +386,7 @@ impl Group {
             creator: None,
             deleted: None,
             invite: None,
+            relay: None,
         }
     }
 

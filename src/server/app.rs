@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_executor::LocalExecutor;
 
 use crate::agent;
-use crate::control::{self, Control, ServerFacts};
+use crate::control::{Control, CookieKeys, ServerFacts};
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
 use crate::model::{DomainId, Key48};
@@ -68,9 +68,9 @@ impl App {
         port: u16,
     ) -> Result<Rc<Self>, Failure> {
         let passwords = Passwords::default();
-        let cookies = control::login_key(&hub.store).ok_or("no random numbers")?;
+        let keys = CookieKeys::of(&hub.store).ok_or("no random numbers")?;
         let facts = facts(&hub, &agents, port);
-        let control = Control::new(hub.clone(), passwords.clone(), cookies, facts);
+        let control = Control::new(hub.clone(), passwords.clone(), keys, facts);
         Ok(Rc::new(Self {
             control,
             passwords,

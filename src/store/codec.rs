@@ -11,11 +11,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Device, DomainId, Event, EventKind, Group, Key48, LastSeen, Millis, NodeId, Secret, Target,
-    User, UserGroup, UserId,
+    AmtAccess, AmtPolicy, Ban, Device, Document, DomainId, Event, EventKind, Factors, Group, Key48,
+    LastSeen, LoginToken, Millis, NodeId, Secret, Share, Target, User, UserGroup, UserId,
 };
 
 use super::frame::{self, Frame, TooLong};
+use super::old::{GroupV1, UserGroupV1, UserV1};
 use super::{DetailKind, PastEvent, PowerChange, RecordKey};
 
 /// Kinds of frames. Numbers are for ever; they are unique over all files, so that a frame in the
@@ -29,6 +30,13 @@ pub(super) enum Kind {
     Device = 3,
     UserGroup = 4,
     Secret = 5,
+    Factors = 6,
+    LoginToken = 7,
+    Share = 8,
+    Document = 9,
+    Ban = 10,
+    AmtAccess = 11,
+    AmtPolicy = 12,
     Remove = 16,
     Seen = 17,
     SnapshotEnd = 18,
@@ -87,11 +95,18 @@ macro_rules! stored {
     };
 }
 
-stored!(User = Kind::User, 1);
-stored!(Group = Kind::Group, 1);
+stored!(User = Kind::User, 2, 1 => UserV1);
+stored!(Group = Kind::Group, 2, 1 => GroupV1);
 stored!(Device = Kind::Device, 1);
-stored!(UserGroup = Kind::UserGroup, 1);
+stored!(UserGroup = Kind::UserGroup, 2, 1 => UserGroupV1);
 stored!(Secret = Kind::Secret, 1);
+stored!(Factors = Kind::Factors, 1);
+stored!(LoginToken = Kind::LoginToken, 1);
+stored!(Share = Kind::Share, 1);
+stored!(Document = Kind::Document, 1);
+stored!(Ban = Kind::Ban, 1);
+stored!(AmtAccess = Kind::AmtAccess, 1);
+stored!(AmtPolicy = Kind::AmtPolicy, 1);
 stored!(RecordKey = Kind::Remove, 1);
 stored!(SeenBatch = Kind::Seen, 1);
 stored!(SnapshotEnd = Kind::SnapshotEnd, 1);
@@ -113,6 +128,13 @@ pub(super) enum Entry {
     Device(Box<Device>),
     UserGroup(UserGroup),
     Secret(Secret),
+    Factors(Factors),
+    LoginToken(LoginToken),
+    Share(Share),
+    Document(Document),
+    Ban(Ban),
+    AmtAccess(AmtAccess),
+    AmtPolicy(AmtPolicy),
     Remove(RecordKey),
     Seen(SeenBatch),
     SnapshotEnd,
@@ -132,6 +154,13 @@ pub(super) fn entry(frame: &Frame<'_>) -> Entry {
         .or_else(|| read(frame, |device| Entry::Device(Box::new(device))))
         .or_else(|| read(frame, Entry::UserGroup))
         .or_else(|| read(frame, Entry::Secret))
+        .or_else(|| read(frame, Entry::Factors))
+        .or_else(|| read(frame, Entry::LoginToken))
+        .or_else(|| read(frame, Entry::Share))
+        .or_else(|| read(frame, Entry::Document))
+        .or_else(|| read(frame, Entry::Ban))
+        .or_else(|| read(frame, Entry::AmtAccess))
+        .or_else(|| read(frame, Entry::AmtPolicy))
         .or_else(|| read(frame, Entry::Remove))
         .or_else(|| read(frame, Entry::Seen))
         .or_else(|| read(frame, |_: SnapshotEnd| Entry::SnapshotEnd))

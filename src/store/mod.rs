@@ -16,6 +16,7 @@ mod driver;
 pub mod frame;
 mod history;
 mod journal;
+mod old;
 mod records;
 mod recovery;
 mod state;
@@ -30,8 +31,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::event::Event;
 use crate::model::{
-    Clock, Device, DomainId, Group, GroupId, LastSeen, Millis, NodeId, Rights, Secret, User,
-    UserGroup, UserGroupId, UserId, rights,
+    AmtAccess, AmtPolicy, Ban, Clock, Device, Document, DomainId, Factors, Group, GroupId,
+    LastSeen, LoginToken, Millis, NodeId, Rights, Secret, Share, User, UserGroup, UserGroupId,
+    UserId, rights,
 };
 
 use codec::{EventForm, PowerForm, Stored};
@@ -292,6 +294,51 @@ impl Store {
     /// A server secret by name.
     pub fn secret(&self, name: &str) -> Option<Rc<Secret>> {
         self.state().secrets.get(name).cloned()
+    }
+
+    /// What an account has besides its password.
+    pub fn factors(&self, user: &UserId) -> Option<Rc<Factors>> {
+        self.state().factors.get(user).cloned()
+    }
+
+    /// A login token by its user name, `~t:…`.
+    pub fn login_token(&self, token_user: &str) -> Option<Rc<LoginToken>> {
+        self.state().login_tokens.get(token_user).cloned()
+    }
+
+    /// The login tokens of an account.
+    pub fn login_tokens(&self, user: &UserId) -> Vec<Rc<LoginToken>> {
+        self.state().login_tokens.values().filter(|t| t.user == *user).cloned().collect()
+    }
+
+    /// A device share by its public id.
+    pub fn share(&self, public_id: &str) -> Option<Rc<Share>> {
+        self.state().shares.get(public_id).cloned()
+    }
+
+    /// The device shares of all domains.
+    pub fn shares(&self) -> Vec<Rc<Share>> {
+        self.state().shares.values().cloned().collect()
+    }
+
+    /// A text by its id.
+    pub fn document(&self, id: &str) -> Option<Rc<Document>> {
+        self.state().documents.get(id).cloned()
+    }
+
+    /// The networks that are refused, also those whose time has passed.
+    pub fn bans(&self) -> Vec<Rc<Ban>> {
+        self.state().bans.values().cloned().collect()
+    }
+
+    /// How a device's Intel AMT is logged in to.
+    pub fn amt_access(&self, node: &NodeId) -> Option<Rc<AmtAccess>> {
+        self.state().amt_access.get(node).cloned()
+    }
+
+    /// The Intel AMT policy of a group.
+    pub fn amt_policy(&self, group: &GroupId) -> Option<Rc<AmtPolicy>> {
+        self.state().amt_policies.get(group).cloned()
     }
 
     /// What `user` may do with `subject`: [`rights::effective`] over this store's links.

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use crate::model::record::LinkTarget;
 use crate::model::rights::{self, Rights, Subject};
 use crate::model::{
-    Device, Group, GroupId, Key48, LastSeen, Millis, NodeId, Secret, User, UserGroup, UserGroupId,
-    UserId,
+    AmtAccess, AmtPolicy, Ban, Device, Document, Factors, Group, GroupId, Key48, LastSeen,
+    LoginToken, Millis, NodeId, Secret, Share, User, UserGroup, UserGroupId, UserId,
 };
 
 use super::codec::{self, Entry, SeenBatch, SeenForm, Stored};
@@ -22,6 +22,13 @@ pub(super) struct State {
     pub(super) devices: BTreeMap<NodeId, Rc<Device>>,
     pub(super) user_groups: BTreeMap<UserGroupId, Rc<UserGroup>>,
     pub(super) secrets: BTreeMap<String, Rc<Secret>>,
+    pub(super) factors: BTreeMap<UserId, Rc<Factors>>,
+    pub(super) login_tokens: BTreeMap<String, Rc<LoginToken>>,
+    pub(super) shares: BTreeMap<String, Rc<Share>>,
+    pub(super) documents: BTreeMap<String, Rc<Document>>,
+    pub(super) bans: BTreeMap<String, Rc<Ban>>,
+    pub(super) amt_access: BTreeMap<NodeId, Rc<AmtAccess>>,
+    pub(super) amt_policies: BTreeMap<GroupId, Rc<AmtPolicy>>,
     seen: BTreeMap<NodeId, Seen>,
     /// Number of entries of `seen` that are not on disk.
     unseen: usize,
@@ -48,21 +55,53 @@ impl State {
             Record::Device(r) => drop(self.devices.insert(r.id.clone(), Rc::from(r))),
             Record::UserGroup(r) => drop(self.user_groups.insert(r.id.clone(), Rc::new(r))),
             Record::Secret(r) => drop(self.secrets.insert(r.name.clone(), Rc::new(r))),
+            Record::Factors(r) => drop(self.factors.insert(r.user.clone(), Rc::new(r))),
+            Record::LoginToken(r) => {
+                self.login_tokens.insert(r.token_user.clone(), Rc::new(r));
+            }
+            Record::Share(r) => drop(self.shares.insert(r.public_id.clone(), Rc::new(r))),
+            Record::Document(r) => drop(self.documents.insert(r.id.clone(), Rc::new(r))),
+            Record::Ban(r) => drop(self.bans.insert(r.network.clone(), Rc::new(r))),
+            Record::AmtAccess(r) => drop(self.amt_access.insert(r.node.clone(), Rc::new(r))),
+            Record::AmtPolicy(r) => drop(self.amt_policies.insert(r.group.clone(), Rc::new(r))),
         }
     }
 
     pub(super) fn remove(&mut self, key: &RecordKey) {
         match key {
-            RecordKey::User(id) => drop(self.users.remove(id)),
-            RecordKey::Group(id) => drop(self.groups.remove(id)),
+            RecordKey::User(id) => {
+                self.users.remove(id);
+                self.factors.remove(id);
+                self.login_tokens.retain(|_, token| token.user != *id);
+                self.shares.retain(|_, share| share.user != *id);
+                let own =
+                    [Document::web_state(id), Document::image(id), Document::private_note(id)];
+                own.iter().for_each(|id| drop(self.documents.remove(id)));
+                self.documents.remove(&Document::note(&id.to_string()));
+            }
+            RecordKey::Group(id) => {
+                self.groups.remove(id);
+                self.amt_policies.remove(id);
+                self.documents.remove(&Document::note(&id.to_string()));
+            }
             RecordKey::Device(id) => {
                 self.devices.remove(id);
+                self.shares.retain(|_, share| share.node != *id);
+                self.amt_access.remove(id);
+                self.documents.remove(&Document::note(&id.to_string()));
                 if self.seen.remove(id).is_some_and(|seen| seen.changed) {
                     self.unseen -= 1;
                 }
             }
             RecordKey::UserGroup(id) => drop(self.user_groups.remove(id)),
             RecordKey::Secret(name) => drop(self.secrets.remove(name)),
+            RecordKey::Factors(user) => drop(self.factors.remove(user)),
+            RecordKey::LoginToken(token) => drop(self.login_tokens.remove(token)),
+            RecordKey::Share(id) => drop(self.shares.remove(id)),
+            RecordKey::Document(id) => drop(self.documents.remove(id)),
+            RecordKey::Ban(network) => drop(self.bans.remove(network)),
+            RecordKey::AmtAccess(node) => drop(self.amt_access.remove(node)),
+            RecordKey::AmtPolicy(group) => drop(self.amt_policies.remove(group)),
         }
         self.carry_removal(key);
     }
@@ -133,6 +172,13 @@ impl State {
             Entry::Device(r) => self.put(Record::Device(r)),
             Entry::UserGroup(r) => self.put(r.into()),
             Entry::Secret(r) => self.put(r.into()),
+            Entry::Factors(r) => self.put(r.into()),
+            Entry::LoginToken(r) => self.put(r.into()),
+            Entry::Share(r) => self.put(r.into()),
+            Entry::Document(r) => self.put(r.into()),
+            Entry::Ban(r) => self.put(r.into()),
+            Entry::AmtAccess(r) => self.put(r.into()),
+            Entry::AmtPolicy(r) => self.put(r.into()),
             Entry::Remove(key) => self.remove(&key),
             Entry::Seen(batch) => {
                 for form in batch.seen {
@@ -185,6 +231,13 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), TooLong> 
         Record::Device(r) => codec::append(out, &**r),
         Record::UserGroup(r) => codec::append(out, r),
         Record::Secret(r) => codec::append(out, r),
+        Record::Factors(r) => codec::append(out, r),
+        Record::LoginToken(r) => codec::append(out, r),
+        Record::Share(r) => codec::append(out, r),
+        Record::Document(r) => codec::append(out, r),
+        Record::Ban(r) => codec::append(out, r),
+        Record::AmtAccess(r) => codec::append(out, r),
+        Record::AmtPolicy(r) => codec::append(out, r),
     }
 }
 
@@ -198,6 +251,13 @@ pub(super) enum Cursor {
     UserGroups(Option<UserGroupId>),
     Groups(Option<GroupId>),
     Secrets(Option<String>),
+    Factors(Option<UserId>),
+    LoginTokens(Option<String>),
+    Shares(Option<String>),
+    Documents(Option<String>),
+    Bans(Option<String>),
+    AmtAccess(Option<NodeId>),
+    AmtPolicies(Option<GroupId>),
     Devices(Option<NodeId>),
     /// After the devices it names.
     Seen(Option<NodeId>),
@@ -236,6 +296,34 @@ impl State {
                 },
                 Cursor::Secrets(after) => match walk(&self.secrets, after, out) {
                     Some(last) => Cursor::Secrets(Some(last)),
+                    None => Cursor::Factors(None),
+                },
+                Cursor::Factors(after) => match walk(&self.factors, after, out) {
+                    Some(last) => Cursor::Factors(Some(last)),
+                    None => Cursor::LoginTokens(None),
+                },
+                Cursor::LoginTokens(after) => match walk(&self.login_tokens, after, out) {
+                    Some(last) => Cursor::LoginTokens(Some(last)),
+                    None => Cursor::Shares(None),
+                },
+                Cursor::Shares(after) => match walk(&self.shares, after, out) {
+                    Some(last) => Cursor::Shares(Some(last)),
+                    None => Cursor::Documents(None),
+                },
+                Cursor::Documents(after) => match walk(&self.documents, after, out) {
+                    Some(last) => Cursor::Documents(Some(last)),
+                    None => Cursor::Bans(None),
+                },
+                Cursor::Bans(after) => match walk(&self.bans, after, out) {
+                    Some(last) => Cursor::Bans(Some(last)),
+                    None => Cursor::AmtAccess(None),
+                },
+                Cursor::AmtAccess(after) => match walk(&self.amt_access, after, out) {
+                    Some(last) => Cursor::AmtAccess(Some(last)),
+                    None => Cursor::AmtPolicies(None),
+                },
+                Cursor::AmtPolicies(after) => match walk(&self.amt_policies, after, out) {
+                    Some(last) => Cursor::AmtPolicies(Some(last)),
                     None => Cursor::Devices(None),
                 },
                 Cursor::Devices(after) => match walk(&self.devices, after, out) {

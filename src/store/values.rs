@@ -2,8 +2,8 @@
 
 use crate::model::event::Event;
 use crate::model::{
-    Device, DomainId, Group, GroupId, Millis, NodeId, Secret, Target, User, UserGroup, UserGroupId,
-    UserId,
+    AmtAccess, AmtPolicy, Ban, Device, Document, DomainId, Factors, Group, GroupId, LoginToken,
+    Millis, NodeId, Secret, Share, Target, User, UserGroup, UserGroupId, UserId,
 };
 
 /// A record the store keeps.
@@ -19,6 +19,20 @@ pub enum Record {
     UserGroup(UserGroup),
     /// A server secret.
     Secret(Secret),
+    /// What an account has besides its password.
+    Factors(Factors),
+    /// A login token.
+    LoginToken(LoginToken),
+    /// A device share.
+    Share(Share),
+    /// A text people wrote.
+    Document(Document),
+    /// A refused network.
+    Ban(Ban),
+    /// How a device's Intel AMT is logged in to.
+    AmtAccess(AmtAccess),
+    /// The Intel AMT policy of a group.
+    AmtPolicy(AmtPolicy),
 }
 
 /// Names a record, to remove it.
@@ -26,16 +40,30 @@ pub enum Record {
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub enum RecordKey {
-    /// An account.
+    /// An account, with its factors, login tokens, shares and documents.
     User(UserId),
-    /// A device group.
+    /// A device group, with its notes and policy.
     Group(GroupId),
-    /// A device, with its details.
+    /// A device, with its details, shares, notes and Intel AMT login.
     Device(NodeId),
     /// A user group.
     UserGroup(UserGroupId),
     /// A server secret.
     Secret(String),
+    /// By account.
+    Factors(UserId),
+    /// By its user name, `~t:…`.
+    LoginToken(String),
+    /// By its public id.
+    Share(String),
+    /// By its id.
+    Document(String),
+    /// By network.
+    Ban(String),
+    /// By device.
+    AmtAccess(NodeId),
+    /// By group.
+    AmtPolicy(GroupId),
 }
 
 macro_rules! from_record {
@@ -48,6 +76,7 @@ macro_rules! from_record {
     )*};
 }
 from_record!(User, Group, UserGroup, Secret);
+from_record!(Factors, LoginToken, Share, Document, Ban, AmtAccess, AmtPolicy);
 
 impl From<Device> for Record {
     fn from(value: Device) -> Self {

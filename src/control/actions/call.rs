@@ -125,8 +125,9 @@ impl Call {
         &self.control.passwords
     }
 
+    /// The key of login and relay cookies.
     pub(super) fn cookies(&self) -> &CookieKey {
-        &self.control.cookies
+        &self.control.keys.login
     }
 
     pub(super) fn session(&self) -> &Rc<SessionLink> {

@@ -1,6 +1,7 @@
 //! Details and history: what lies in files besides `state`.
 
 use super::*;
+use crate::model::{Document, Factors, LoginToken, PasswordHash, Share};
 use crate::store::Detail;
 
 fn json(n: u64, len: usize) -> Vec<u8> {
@@ -269,4 +270,62 @@ fn store_without_a_disk_behaves_the_same() {
         store.close().await.unwrap();
     });
     assert_eq!((store.bytes_written(), store.device_count()), (0, 0));
+}
+
+#[test]
+fn what_hangs_on_an_account_or_device_goes_with_it() {
+    let disk = FakeDisk::new();
+    let (store, _) = open(&disk);
+    let share = |id: &str, owner: &str, n: u64| Share {
+        public_id: id.into(),
+        node: node(n),
+        user: user(owner).id,
+        guest_name: "guest".into(),
+        protocols: 1,
+        consent: 0,
+        port: None,
+        url: String::new(),
+        start: None,
+        expires: None,
+        duration: None,
+        recurring: None,
+        view_only: false,
+    };
+    let token = |name: &str, owner: &str| LoginToken {
+        token_user: name.into(),
+        user: user(owner).id,
+        name: String::new(),
+        password: PasswordHash::None,
+        created: WALL,
+        expires: None,
+    };
+    let text = |id: String| Document { id, text: "text".into() };
+    let ada = user("ada");
+    let kept = Document::note(&user("bob").id.to_string());
+    store.put(ada.clone()).later();
+    store.put(Factors::new(ada.id.clone())).later();
+    for name in ["ada", "bob"] {
+        store.put(token(&format!("~t:{name}"), name)).later();
+        store.put(share(name, name, 1)).later();
+        store.put(text(Document::note(&user(name).id.to_string()))).later();
+    }
+    store.put(share("other device", "bob", 2)).later();
+    store.put(text(Document::note(&node(1).to_string()))).later();
+    store.put(text(Document::web_state(&ada.id))).later();
+    store.remove(RecordKey::User(ada.id.clone())).later();
+
+    let check = |store: &Store| {
+        assert!(store.factors(&ada.id).is_none());
+        assert!(store.login_token("~t:ada").is_none() && store.login_token("~t:bob").is_some());
+        assert!(store.share("ada").is_none() && store.share("bob").is_none());
+        assert!(store.share("other device").is_some());
+        assert!(store.document(&Document::web_state(&ada.id)).is_none());
+        assert!(store.document(&Document::note(&node(1).to_string())).is_none());
+        assert!(store.document(&kept).is_some());
+    };
+    assert!(store.share("bob").is_some());
+    store.remove(RecordKey::Device(node(1))).later();
+    check(&store);
+    drive(&store, store.close()).unwrap();
+    check(&open(&disk.unplugged(0)).0);
 }

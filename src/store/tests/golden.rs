@@ -1,10 +1,13 @@
 //! Frames of every released version, byte for byte.
 //!
-//! `tests/golden/v1/` was written once by `MESHBOARD_WRITE_GOLDEN=1 cargo test golden`. A record
-//! that changes gets a new version and a new file; these stay, and go on being decoded.
+//! `tests/golden/v<version>/` was written once by `MESHBOARD_WRITE_GOLDEN=1 cargo test golden`. A
+//! record that changes gets a new version and a new file; these stay, and go on being decoded.
 
 use super::*;
-use crate::model::{AgentFacts, LinkTarget, Rights, Seconds, SiteRights, UserGroup, UserGroupId};
+use crate::model::{
+    AgentFacts, AmtAccess, AmtPolicy, BackupCode, Ban, Document, Factors, LinkTarget, LoginToken,
+    PasswordHash, Rights, Seconds, SecurityKey, Share, SiteRights, Totp, UserGroup, UserGroupId,
+};
 use crate::store::codec::*;
 use crate::store::frame;
 
@@ -12,7 +15,8 @@ fn sample_node() -> NodeId {
     NodeId::new(domain(), Key48(std::array::from_fn(|i| i as u8)))
 }
 
-fn sample_user() -> User {
+/// As version 1 knew an account.
+fn sample_user_v1() -> User {
     let mut user = user("Admin");
     user.name = "Admin".into();
     user.site = SiteRights::from_bits_retain(0xFFFF_FFFF);
@@ -30,7 +34,20 @@ fn sample_user() -> User {
     user
 }
 
-fn sample_group() -> Group {
+fn sample_user() -> User {
+    User {
+        quota: Some(1 << 33),
+        phone: Some("+49 30 1234".into()),
+        language: Some("de".into()),
+        flags: 2,
+        realms: vec!["north".into()],
+        valid_from: Some(Millis(WALL.0 + 7)),
+        ..sample_user_v1()
+    }
+}
+
+/// As version 1 knew a device group.
+fn sample_group_v1() -> Group {
     let mut group = Group::new(group(), "Büro", GroupKind::Agent, WALL);
     group.desc = "first floor".into();
     (group.flags, group.consent, group.expire_devices) = (Group::SYNC_NAME, 7, 90);
@@ -39,6 +56,73 @@ fn sample_group() -> Group {
     let codes = vec!["welcome".into(), "hello".into()];
     group.invite = Some(crate::model::record::Invite { codes, flags: 2, agents: 0xFF });
     group
+}
+
+fn sample_group() -> Group {
+    Group { relay: Some(sample_node()), ..sample_group_v1() }
+}
+
+/// As version 1 knew a user group.
+fn sample_user_group_v1() -> UserGroup {
+    let mut links = sample_user_v1().links;
+    links.pop();
+    UserGroup {
+        id: UserGroupId::new(domain(), Key48([3; 48])),
+        name: "Friends".into(),
+        desc: "of the house".into(),
+        links,
+        consent: 2,
+        flags: 0,
+    }
+}
+
+fn sample_factors() -> Factors {
+    Factors {
+        user: user("admin").id,
+        totp: Some(Totp { secret: vec![1, 2, 3, 4, 5], last_step: 59_843_000 }),
+        backup_codes: vec![
+            BackupCode { number: 12_345_678, used: true },
+            BackupCode { number: 7, used: false },
+        ],
+        security_keys: vec![SecurityKey {
+            index: 1,
+            name: "blue".into(),
+            credential: vec![9; 32],
+            public_key: vec![4; 65],
+            counter: 17,
+        }],
+        past_passwords: vec![PasswordHash::Argon2("$argon2id$…".into())],
+        password_hint: Some("the usual".into()),
+    }
+}
+
+fn sample_token() -> LoginToken {
+    LoginToken {
+        token_user: "~t:abcdefghijklmnop".into(),
+        user: user("admin").id,
+        name: "cron".into(),
+        password: PasswordHash::Random([0xA5; 48]),
+        created: WALL,
+        expires: Some(Millis(WALL.0 + 60_000)),
+    }
+}
+
+fn sample_share() -> Share {
+    Share {
+        public_id: "abcd+fghijkl".into(),
+        node: sample_node(),
+        user: user("admin").id,
+        guest_name: "Guest".into(),
+        protocols: 9,
+        consent: 8,
+        port: Some(8080),
+        url: "https://example.org/sharing?c=x".into(),
+        start: Some(WALL),
+        expires: None,
+        duration: Some(30),
+        recurring: Some(2),
+        view_only: true,
+    }
 }
 
 fn sample_device() -> Device {
@@ -73,41 +157,74 @@ fn sample_event() -> Event {
         .with("msgArgs", vec!["pc"])
 }
 
-fn check_bytes(name: &str, bytes: &[u8]) {
-    let path = format!("{}/tests/golden/v1/{name}.bin", env!("CARGO_MANIFEST_DIR"));
+fn golden(name: &str, version: u8) -> Vec<u8> {
+    let path = golden_path(name, version);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn golden_path(name: &str, version: u8) -> String {
+    format!("{}/tests/golden/v{version}/{name}.bin", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn check_bytes(name: &str, version: u8, bytes: &[u8]) {
     if std::env::var_os("MESHBOARD_WRITE_GOLDEN").is_some() {
-        std::fs::write(&path, bytes).unwrap();
+        std::fs::write(golden_path(name, version), bytes).unwrap();
     }
-    let golden = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let golden = golden(name, version);
     assert_eq!(golden, bytes, "{name} is not written as it was: make a new version of it");
 }
 
 fn check<T: Stored + PartialEq + std::fmt::Debug>(name: &str, sample: T) {
+    check_version(name, 1, sample);
+}
+
+fn check_version<T: Stored + PartialEq + std::fmt::Debug>(name: &str, version: u8, sample: T) {
     let mut bytes = Vec::new();
     append(&mut bytes, &sample).unwrap();
-    check_bytes(name, &bytes);
+    check_bytes(name, version, &bytes);
+    assert_eq!(T::VERSION, version);
+    check_old(name, version, sample);
+}
+
+/// What was written by `version` is read as `sample` now.
+fn check_old<T: Stored + PartialEq + std::fmt::Debug>(name: &str, version: u8, sample: T) {
+    let bytes = golden(name, version);
     let frame = frame::parse(&bytes).unwrap().unwrap();
-    assert_eq!((frame.kind, frame.version), (T::KIND as u16, 1));
-    assert_eq!(T::decode(1, frame.payload), Some(sample));
+    assert_eq!((frame.kind, frame.version), (T::KIND as u16, version));
+    assert_eq!(T::decode(version, frame.payload), Some(sample));
 }
 
 #[test]
 fn records_are_written_and_read_as_in_version_1() {
-    check("user", sample_user());
-    check("group", sample_group());
     check("device", sample_device());
-    let mut friends = UserGroup {
-        id: UserGroupId::new(domain(), Key48([3; 48])),
-        name: "Friends".into(),
-        desc: "of the house".into(),
-        links: sample_user().links,
-        consent: 2,
-    };
-    friends.links.pop();
-    check("user_group", friends);
     check("secret", secret("LoginCookieEncryptionKey", &[0xAB; 80]));
     check("snapshot_end", SnapshotEnd);
     check("details_gone", DetailsGone { node: sample_node() });
+    check("factors", sample_factors());
+    check("login_token", sample_token());
+    check("share", sample_share());
+    check("document", Document { id: "ntnode//x".into(), text: "under the desk".into() });
+    check("ban", Ban { network: "192.0.2.0/24".into(), until: WALL });
+    let (user, password) = ("admin".into(), "P@ssw0rd".into());
+    check("amt_access", AmtAccess { node: sample_node(), user, password, tls: true });
+    let password = Some("P@ssw0rd".into());
+    let (kind, bad_password, cira, client_mode) = (3, 1, 2, 0);
+    let policy = AmtPolicy { group: group(), kind, password, bad_password, cira, client_mode };
+    check("amt_policy", policy);
+}
+
+#[test]
+fn changed_records_are_written_and_read_as_in_version_2() {
+    check_version("user", 2, sample_user());
+    check_version("group", 2, sample_group());
+    check_version("user_group", 2, UserGroup { flags: 2, ..sample_user_group_v1() });
+}
+
+#[test]
+fn records_of_version_1_are_read() {
+    check_old("user", 1, sample_user_v1());
+    check_old("group", 1, sample_group_v1());
+    check_old("user_group", 1, sample_user_group_v1());
 }
 
 #[test]
@@ -118,6 +235,13 @@ fn other_frames_are_written_and_read_as_in_version_1() {
         ("remove_device", RecordKey::Device(sample_node())),
         ("remove_user_group", RecordKey::UserGroup(UserGroupId::new(domain(), Key48([3; 48])))),
         ("remove_secret", RecordKey::Secret("x".into())),
+        ("remove_factors", RecordKey::Factors(user("admin").id)),
+        ("remove_login_token", RecordKey::LoginToken("~t:x".into())),
+        ("remove_share", RecordKey::Share("abcd+fghijkl".into())),
+        ("remove_document", RecordKey::Document("ntnode//x".into())),
+        ("remove_ban", RecordKey::Ban("192.0.2.0/24".into())),
+        ("remove_amt_access", RecordKey::AmtAccess(sample_node())),
+        ("remove_amt_policy", RecordKey::AmtPolicy(group())),
     ] {
         check(name, key);
     }
@@ -144,7 +268,7 @@ fn page_of_events_is_written_and_read_as_in_version_1() {
         events.iter().for_each(|event| EventForm::write(WALL, event, out));
     })
     .unwrap();
-    check_bytes("events", &bytes);
+    check_bytes("events", 1, &bytes);
     let frame = frame::parse(&bytes).unwrap().unwrap();
     let found: Vec<_> = super::super::entries::<EventForm<'static>>(1, frame.payload)
         .filter_map(|form| form.read(|_| true))

@@ -107,6 +107,7 @@ fn user_groups_show_their_names_only_to_those_who_do_not_manage_them() {
         desc: String::new(),
         links: vec![],
         consent: 0,
+        flags: 0,
     };
     world.hub.store.put(group).later();
     world.link("carol", LinkTarget::UserGroup(id.clone()), Rights::EDIT_GROUP);

@@ -121,6 +121,7 @@ fn consent_is_asked_for_by_domain_group_device_and_account() {
             desc: String::new(),
             links: vec![link(LinkTarget::Group(group.clone()), Rights::REMOTE_CONTROL)],
             consent: 64,
+            flags: 0,
         })
         .later();
     let bob = world.user("bob", SiteRights::empty());

@@ -1,0 +1,224 @@
+//! Records of how people and machines get in: second factors, login tokens, device shares, bans, and
+//! what Intel AMT devices are logged in to with.
+//!
+//! They are records of their own, not fields of [`super::User`] or [`super::Device`], so that what
+//! is shown to clients never holds a secret that must be left out. Removing an account, device or
+//! group removes them with it (see `store`).
+
+use serde::{Deserialize, Serialize};
+
+use super::{GroupId, Millis, NodeId, PasswordHash, UserId};
+
+/// What an account has besides its password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Factors {
+    /// Whose.
+    pub user: UserId,
+    /// The authenticator app.
+    pub totp: Option<Totp>,
+    /// Codes for the day the app is lost. They count only beside another factor.
+    pub backup_codes: Vec<BackupCode>,
+    /// WebAuthn security keys.
+    pub security_keys: Vec<SecurityKey>,
+    /// Former passwords, newest first, as far as `passwordRequirements.oldPasswordBan` goes.
+    pub past_passwords: Vec<PasswordHash>,
+    /// What the owner noted to remember the password by.
+    pub password_hint: Option<String>,
+}
+
+impl Factors {
+    /// Nothing yet.
+    pub fn new(user: UserId) -> Self {
+        Self {
+            user,
+            totp: None,
+            backup_codes: Vec::new(),
+            security_keys: Vec::new(),
+            past_passwords: Vec::new(),
+            password_hint: None,
+        }
+    }
+
+    /// Whether a login needs more than the password.
+    pub fn are_needed(&self) -> bool {
+        self.totp.is_some() || !self.security_keys.is_empty()
+    }
+}
+
+/// A time-based one-time password (RFC 6238): SHA-1, 30 seconds, 6 digits.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totp {
+    /// The shared secret, raw.
+    pub secret: Vec<u8>,
+    /// The newest time step that was used. It and older ones are refused: a code works once.
+    pub last_step: u64,
+}
+
+impl std::fmt::Debug for Totp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Totp(last step {})", self.last_step)
+    }
+}
+
+/// A code of eight digits that works once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupCode {
+    /// The code as a number.
+    pub number: u32,
+    /// Whether it was used.
+    pub used: bool,
+}
+
+impl std::fmt::Debug for BackupCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BackupCode(used: {})", self.used)
+    }
+}
+
+/// A WebAuthn authenticator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityKey {
+    /// Number among the keys of the account, by which it is removed.
+    pub index: u32,
+    /// What the owner calls it.
+    pub name: String,
+    /// Credential id, raw, at most 1023 bytes.
+    pub credential: Vec<u8>,
+    /// Public key as COSE or as SEC1 point; see `identity::webauthn`.
+    pub public_key: Vec<u8>,
+    /// Signature counter last seen.
+    pub counter: u32,
+}
+
+/// A user name and password for a program, `~t:…`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoginToken {
+    /// `~t:` and 16 characters; unique on the server.
+    pub token_user: String,
+    /// Whom it logs in.
+    pub user: UserId,
+    /// What the owner calls it.
+    pub name: String,
+    /// How its password is kept.
+    pub password: PasswordHash,
+    /// When it was made.
+    pub created: Millis,
+    /// Until when it works; `None` for ever.
+    pub expires: Option<Millis>,
+}
+
+/// A link by which somebody without an account gets at one device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// Twelve characters of base64; unique on the server.
+    pub public_id: String,
+    /// The device.
+    pub node: NodeId,
+    /// Who made it, and in whose name the guest acts.
+    pub user: UserId,
+    /// What the guest is called, 1 to 128 characters.
+    pub guest_name: String,
+    /// 1 terminal, 2 desktop, 4 files, 8 HTTP, 16 HTTPS.
+    pub protocols: u32,
+    /// Consent flags that are added to those of the device.
+    pub consent: u32,
+    /// The TCP port of HTTP or HTTPS.
+    pub port: Option<u16>,
+    /// The link itself, shown to who made it.
+    pub url: String,
+    /// From when on.
+    pub start: Option<Millis>,
+    /// Until when; `None` without end.
+    pub expires: Option<Millis>,
+    /// Minutes it is open each time, if it recurs.
+    pub duration: Option<u32>,
+    /// 1 daily, 2 weekly.
+    pub recurring: Option<u8>,
+    /// The guest sees the desktop and touches nothing.
+    pub view_only: bool,
+}
+
+/// A text people wrote about something: notes, the state of the web page, an account's image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// MeshCentral's document id: `nt<id>`, `ntp<user id>`, `ws<user id>`, `im<user id>`.
+    pub id: String,
+    /// The text, at most [`Document::MAX`] bytes.
+    pub text: String,
+}
+
+impl Document {
+    /// Longest text in bytes.
+    pub const MAX: usize = 64 * 1024;
+
+    /// The id of the notes on something that has the id `of`.
+    pub fn note(of: &str) -> String {
+        format!("nt{of}")
+    }
+
+    /// The id of what an account noted for itself.
+    pub fn private_note(user: &UserId) -> String {
+        format!("ntp{user}")
+    }
+
+    /// The id of the state of an account's web page.
+    pub fn web_state(user: &UserId) -> String {
+        format!("ws{user}")
+    }
+
+    /// The id of an account's image.
+    pub fn image(user: &UserId) -> String {
+        format!("im{user}")
+    }
+}
+
+/// A network that is refused because passwords were guessed from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// The network in text form, `192.0.2.0/24`.
+    pub network: String,
+    /// Until when.
+    pub until: Millis,
+}
+
+/// How a device's Intel AMT is logged in to.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmtAccess {
+    /// The device.
+    pub node: NodeId,
+    /// User name, mostly `admin`.
+    pub user: String,
+    /// Password.
+    pub password: String,
+    /// Whether TLS is used (port 16993 instead of 16992).
+    pub tls: bool,
+}
+
+impl std::fmt::Debug for AmtAccess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AmtAccess({}, {:?})", self.node, self.user)
+    }
+}
+
+/// What is to become of the Intel AMT of a group's devices (`amt` of a group).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmtPolicy {
+    /// The group.
+    pub group: GroupId,
+    /// `type`: 0 none, 1 deactivate, 2 client control mode, 3 admin control mode, 4 automatic.
+    pub kind: u8,
+    /// Password to set; `None`: a random one for each device.
+    pub password: Option<String>,
+    /// `badpass` 1: a device that does not accept the password is activated anew.
+    pub bad_password: u8,
+    /// `cirasetup`: 0 leave CIRA as it is, 1 remove it, 2 set it up.
+    pub cira: u8,
+    /// `ccm`, if admin control mode cannot be reached: 0 keep, 1 deactivate, 2 client control mode.
+    pub client_mode: u8,
+}
+
+impl std::fmt::Debug for AmtPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AmtPolicy({}, {})", self.group, self.kind)
+    }
+}
