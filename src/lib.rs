@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod hub;
 pub mod identity;
+pub mod migrate;
 pub mod model;
 pub mod server;
 pub mod store;

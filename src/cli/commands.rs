@@ -6,7 +6,7 @@ use clap::CommandFactory as _;
 use serde_json::{Value, json};
 
 use super::{
-    AgentsCommand, Cli, Command, Common, Failure, GroupCommand, UserCommand, agents, link,
+    AgentsCommand, Cli, Command, Common, Failure, GroupCommand, UserCommand, agents, import, link,
     password, print,
 };
 use crate::config::{self, ConfigError, Place, Problem, Warning, WarningKind};
@@ -24,6 +24,9 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
             agents::install_from(common, &from, &arch)
         }
         Command::Agents(AgentsCommand::List) => agents::list(common),
+        Command::Import { path, dbexport, dry_run } => {
+            import::run(common, &path, dbexport.as_deref(), dry_run)
+        }
         Command::Status => show(common, &link::ask(common, &Request::Status)?),
         Command::Cert(_) => certificates(common),
         Command::Completions { shell } => {

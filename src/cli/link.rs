@@ -62,7 +62,7 @@ fn ask_folder(common: &Common, request: Request) -> Result<Reply, Failure> {
     }))
 }
 
-fn refused(error: OpenError) -> Failure {
+pub(super) fn refused(error: OpenError) -> Failure {
     match error {
         OpenError::InUse { .. } => Failure::failed(format!(
             "{error}, which does not answer on its admin socket; was it started with another \

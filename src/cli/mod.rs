@@ -4,6 +4,7 @@
 
 mod agents;
 mod commands;
+mod import;
 mod link;
 mod logging;
 mod password;
@@ -66,6 +67,22 @@ enum Command {
     /// Manage the stock agents that the server hands out
     #[command(subcommand)]
     Agents(AgentsCommand),
+    /// Move in from MeshCentral: read a meshcentral-data folder, which is never changed
+    ///
+    /// Accounts with their passwords and second factors, groups, devices, rights, notes, login
+    /// tokens, shares, history, certificates and cookie keys are taken over; agents find the new
+    /// server without a change on their side. It can be repeated: what is already here stays as it
+    /// is. The server must not run.
+    Import {
+        /// The meshcentral-data folder
+        path: PathBuf,
+        /// Read this file, made with `meshcentral --dbexport`, in place of the folder's database
+        #[arg(long, value_name = "FILE")]
+        dbexport: Option<PathBuf>,
+        /// Only tell what would be taken over, what not, and why
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Tell how the server is, and the setup code while there is no account
     Status,
     /// Look at the certificates
@@ -257,6 +274,8 @@ mod tests {
             "group list",
             "agents install --from meshcentral-1.1.55.tgz --arch linux,6 --arch windows64",
             "agents list",
+            "import /old/meshcentral-data --dry-run",
+            "import /old/meshcentral-data --dbexport export.json",
             "status --json",
             "cert show",
             "completions bash",
@@ -270,6 +289,7 @@ mod tests {
             "user add",
             "user add ann --password p --password-stdin",
             "agents install",
+            "import",
             "completions tcl",
             "frobnicate",
         ] {

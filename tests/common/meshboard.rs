@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::Process;
-use super::{ADMIN, PASSWORD, Server, forget_web_certificate, installation, package, ports};
+use super::{
+    ADMIN, PASSWORD, Server, StockServer, forget_web_certificate, installation, package, ports,
+};
 
 /// A running meshboard.
 pub struct Meshboard {
@@ -53,6 +55,32 @@ impl Meshboard {
         seed_keys(data.path());
         let port = ports::free();
         configure_with(data.path(), port, more);
+        let process = launch_for_agents(data.path(), port);
+        Self { process, data, port }
+    }
+
+    /// Starts one that has moved in from a stock server, which must have been stopped: on a new
+    /// data folder, with what `meshboard import` found, on the same port.
+    ///
+    /// # Panics
+    /// If a command fails or the server does not start.
+    pub fn in_place_of(stock: &StockServer) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let source = stock.data().to_string_lossy();
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_meshboard"));
+            command.arg("--data").arg(data.path()).args(arguments);
+            let output = command.output().expect("the binary runs");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "meshboard {arguments:?}: {errors}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let planned = run(&["import", &source, "--dry-run"]);
+        let done = run(&["import", &source]);
+        assert_eq!(planned, done, "a dry run tells what is done then");
+        let tarball = package::package_tgz();
+        run(&["agents", "install", "--from", &tarball.to_string_lossy(), "--arch", "x86_64"]);
+        let port = stock.port();
         let process = launch_for_agents(data.path(), port);
         Self { process, data, port }
     }
