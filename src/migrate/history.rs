@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::document::whole;
+use super::nedb::Dated;
 use crate::model::{
     DomainId, Event, EventKind, GroupId, Millis, NodeId, Target, UserGroupId, UserId,
 };
@@ -60,7 +61,7 @@ fn target(id: &str) -> Option<Target> {
 
 /// The changes of power of devices, oldest first. MeshCentral notes a state anew after each of its
 /// starts; what is no change is left out, and so are its own starts (`nodeid` `*`).
-pub(super) fn power_changes(documents: &[(u64, Map<String, Value>)]) -> Vec<(NodeId, PowerChange)> {
+pub(super) fn power_changes(documents: &[Dated]) -> Vec<(NodeId, PowerChange)> {
     let mut last = BTreeMap::new();
     let changes = documents.iter().filter_map(|(time, fields)| power(*time, fields));
     changes.filter(|(node, now)| last.insert(node.clone(), now.power) != Some(now.power)).collect()

@@ -324,7 +324,7 @@ impl Mover<'_> {
         let read = |name: &str| {
             nedb::newest(&source.join(name), keys, HISTORY_MAX).map_err(ImportError::Database)
         };
-        let (events, _) = read("meshcentral-events.db")?;
+        let events = read("meshcentral-events.db")?;
         self.report.count("events").found = events.len();
         let events: Vec<_> =
             events.into_iter().filter_map(|(time, fields)| history::event(time, fields)).collect();
@@ -336,7 +336,7 @@ impl Mover<'_> {
                 self.store.record_event(past.time, &past.event);
             }
         }
-        let (changes, _) = read("meshcentral-power.db")?;
+        let changes = read("meshcentral-power.db")?;
         let changes = history::power_changes(&changes);
         self.report.count("power changes").found = changes.len();
         for (node, change) in changes {

@@ -246,16 +246,15 @@ fn opened(sealed: &str, key: &LessSafeKey) -> Option<Map<String, Value>> {
     serde_json::from_slice(plain).ok()
 }
 
+/// A document of history with its time in milliseconds.
+pub type Dated = (u64, Map<String, Value>);
+
 /// The newest documents of a history file (`meshcentral-events.db`, `meshcentral-power.db`): at
-/// most `limit`, oldest first, each with its time in milliseconds.
-pub fn newest(
-    path: &Path,
-    keys: &Keys,
-    limit: usize,
-) -> Result<(Vec<(u64, Map<String, Value>)>, Lines), NedbError> {
+/// most `limit`, oldest first.
+pub fn newest(path: &Path, keys: &Keys, limit: usize) -> Result<Vec<Dated>, NedbError> {
     let mut kept: BTreeMap<(u64, String), Box<str>> = BTreeMap::new();
     let mut times: BTreeMap<String, u64> = BTreeMap::new();
-    let lines = each_line(path, keys, |line| match line {
+    each_line(path, keys, |line| match line {
         Line::Document(id, text) => {
             let Some(time) = time_of(&text) else { return };
             if let Some(before) = times.insert(id.clone(), time) {
@@ -276,7 +275,7 @@ pub fn newest(
         Line::Other => {}
     })?;
     let documents = kept.into_iter().filter_map(|((time, _), text)| Some((time, fields(&text)?)));
-    Ok((documents.collect(), lines))
+    Ok(documents.collect())
 }
 
 fn time_of(text: &str) -> Option<u64> {
