@@ -3,6 +3,7 @@
 //! The rooms and the directions between them are drawn in `ARCHITECTURE.md`.
 
 pub mod agent;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod control;

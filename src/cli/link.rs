@@ -6,9 +6,11 @@ use std::path::Path;
 use async_executor::LocalExecutor;
 
 use super::{Common, Failure};
+use crate::backup;
 use crate::config::{self, Config, Warning};
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
+use crate::server;
 use crate::server::admin::{AdminContext, Answer, Reply, Request, execute, socket};
 use crate::store::{OpenError, Options, Store};
 
@@ -44,6 +46,9 @@ fn ask_folder(common: &Common, request: Request) -> Result<Reply, Failure> {
     let changes = matches!(request, Request::UserAdd { .. } | Request::GroupAdd { .. });
     if !changes && !common.data.is_dir() {
         return Err(Failure::failed(format!("there is no folder {}", common.data.display())));
+    }
+    if let Some(stage) = backup::restore::interrupted(&common.data) {
+        return Err(Failure::failed(server::half_restored(&stage)));
     }
     let (store, report) = Store::open(&common.data, Options::default()).map_err(refused)?;
     if report.lost.is_some() {

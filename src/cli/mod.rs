@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod agents;
+mod backup;
 mod commands;
 mod import;
 mod link;
@@ -82,6 +83,31 @@ enum Command {
         /// Only tell what would be taken over, what not, and why
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Write a backup of the data folder: records, keys, configuration, files of users
+    ///
+    /// It can be made at any time, also while the server runs; changes of the last seconds may be
+    /// missing. The stock agents and recordings are not part of it.
+    Backup {
+        /// The file to write; - is standard output
+        file: PathBuf,
+        /// Seal it with the passphrase in the first line of this file
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Take the data folder out of a backup; the server must not run
+    Restore {
+        /// The backup; - is standard input
+        file: PathBuf,
+        /// The passphrase is in the first line of this file
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// Only verify the backup and list what is in it
+        #[arg(long)]
+        dry_run: bool,
+        /// Put what is in the data folder aside (before-restore)
+        #[arg(long)]
+        replace: bool,
     },
     /// Tell how the server is, and the setup code while there is no account
     Status,
@@ -276,6 +302,10 @@ mod tests {
             "agents list",
             "import /old/meshcentral-data --dry-run",
             "import /old/meshcentral-data --dbexport export.json",
+            "backup /media/stick/meshboard.backup --passphrase-file phrase",
+            "backup -",
+            "restore meshboard.backup --dry-run",
+            "restore - --replace --passphrase-file phrase",
             "status --json",
             "cert show",
             "completions bash",
@@ -290,6 +320,8 @@ mod tests {
             "user add ann --password p --password-stdin",
             "agents install",
             "import",
+            "backup",
+            "restore",
             "completions tcl",
             "frobnicate",
         ] {

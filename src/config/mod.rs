@@ -81,6 +81,8 @@ pub struct Settings {
     pub user_addresses: AddressRules,
     /// `agentAllowedIP` / `agentBlockedIP`: from where agents may connect.
     pub agent_addresses: AddressRules,
+    /// `autoBackup`: backups by themselves; `None` makes none.
+    pub auto_backup: Option<BackupPlan>,
     /// `statusPort` (ours): loopback port of the status endpoint; `None` switches it off.
     pub status_port: Option<u16>,
 }
@@ -105,6 +107,27 @@ pub struct LoginLimit {
     pub count: u32,
     /// How long it is refused; `None` until the window has passed.
     pub cool_off: Option<Duration>,
+}
+
+/// When backups are made by themselves, and how long they are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BackupPlan {
+    /// `backupIntervalHours`.
+    pub every: Duration,
+    /// `keepLastDaysBackup`.
+    pub keep: Duration,
+    /// `maxMegabytes` (ours): the oldest go when all together are larger.
+    pub max_bytes: u64,
+    /// `backupPath`: the folder; `None` is `backups` in the data folder.
+    pub folder: Option<std::path::PathBuf>,
+    /// `zipPassword`: they are sealed with it.
+    pub passphrase: Option<String>,
+}
+
+impl std::fmt::Debug for BackupPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BackupPlan(every {:?} into {:?})", self.every, self.folder)
+    }
 }
 
 /// One entry of the `domains` section.
@@ -186,6 +209,7 @@ impl Default for Settings {
             manage_all_device_groups: Vec::new(),
             user_addresses: AddressRules::default(),
             agent_addresses: AddressRules::default(),
+            auto_backup: None,
             status_port: Some(8087),
         }
     }

@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::addresses::{self, AddressRules};
 use super::place::{Problem, Warning};
 use super::read::{Notes, Section};
 use super::tree::{self, Entry, Node, Origin, Table, Value};
-use super::{Config, Domain, LoginLimit, Reach, Settings, table};
+use super::{BackupPlan, Config, Domain, LoginLimit, Reach, Settings, table};
 use crate::model::{DomainId, Key48, SiteRights, UserId};
 
 /// Largest file that is read, in bytes.
@@ -157,6 +158,7 @@ fn settings(section: Section<'_>) -> Settings {
             .unwrap_or_default(),
         user_addresses: addresses(&section, "user"),
         agent_addresses: addresses(&section, "agent"),
+        auto_backup: auto_backup(&section),
         status_port: section.port_or_off("statusPort").unwrap_or(standard.status_port),
     };
     let settings = distinct_ports(&section, settings);
@@ -224,6 +226,36 @@ fn login_limit(section: &Section<'_>, standard: Option<LoginLimit>) -> Option<Lo
         cool_off: limit.minutes("coolofftime"),
     };
     limit.finish(&table::NONE);
+    Some(parsed)
+}
+
+fn auto_backup(section: &Section<'_>) -> Option<BackupPlan> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let found = section.find("autoBackup")?;
+    if found.node.value.as_flag() == Some(false) {
+        return None;
+    }
+    let standard = BackupPlan {
+        every: HOUR * 24,
+        keep: HOUR * 240,
+        max_bytes: 100 << 20,
+        folder: None,
+        passphrase: None,
+    };
+    if found.node.value.as_flag() == Some(true) {
+        return Some(standard);
+    }
+    let plan = section.section("autoBackup")?;
+    let number = |name, range| plan.number(name, range).and_then(|n| u32::try_from(n).ok());
+    let parsed = BackupPlan {
+        every: number("backupIntervalHours", 1..=8760).map_or(standard.every, |n| HOUR * n),
+        keep: number("keepLastDaysBackup", 1..=3650).map_or(standard.keep, |n| HOUR * 24 * n),
+        max_bytes: number("maxMegabytes", 1..=1_000_000)
+            .map_or(standard.max_bytes, |n| u64::from(n) << 20),
+        folder: plan.text("backupPath").map(Into::into),
+        passphrase: plan.text("zipPassword").filter(|phrase| !phrase.is_empty()),
+    };
+    plan.finish(&table::AUTO_BACKUP);
     Some(parsed)
 }
 

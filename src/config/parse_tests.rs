@@ -52,7 +52,9 @@ fn every_supported_setting_arrives() {
             "browserPing": 37, "browserPong": 38, "ignoreAgentHashCheck": true,
             "maxInvalidLogin": {"time": 5, "count": 3, "coolofftime": 20},
             "noAgentUpdate": true, "minifyCore": true, "agentUpdateBlockSize": 2048,
-            "allowLoginToken": true, "manageAllDeviceGroups": ["user//admin"], "statusPort": 9999
+            "allowLoginToken": true, "manageAllDeviceGroups": ["user//admin"], "statusPort": 9999,
+            "autoBackup": {"backupIntervalHours": 12, "keepLastDaysBackup": 3, "maxMegabytes": 5,
+                "backupPath": "/media/stick", "zipPassword": "phrase"}
         },
         "domains": {"": {
             "title": "T", "title2": "T2", "newAccounts": true, "newAccountsRights": ["nonewgroups"],
@@ -94,6 +96,13 @@ fn every_supported_setting_arrives() {
         manage_all_device_groups: vec!["user//admin".into()],
         user_addresses: AddressRules::default(),
         agent_addresses: AddressRules::default(),
+        auto_backup: Some(BackupPlan {
+            every: Duration::from_secs(12 * 3600),
+            keep: Duration::from_secs(3 * 86_400),
+            max_bytes: 5 << 20,
+            folder: Some("/media/stick".into()),
+            passphrase: Some("phrase".into()),
+        }),
         status_port: Some(9999),
     };
     assert_eq!(config.settings, expected);

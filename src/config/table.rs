@@ -46,6 +46,26 @@ pub(super) static TOP: Names = Names {
     moot: &["$schema", "peers", "configfiles"],
 };
 
+/// Keys of `settings.autoBackup`: other places to put backups.
+pub(super) static AUTO_BACKUP: Names = Names {
+    later: &["googledrive", "webdav", "s3"],
+    guards: &[],
+    moot: &[
+        "mongodumppath",
+        "mysqldumppath",
+        "pgdumppath",
+        "backupwebfolders",
+        "backupname",
+        "backupotherfolders",
+        "backupignorefilesglob",
+        "backupskipfoldersglob",
+        "backuphour",
+        "backupinfo",
+        "ziplevel",
+        "zipcompression",
+    ],
+};
+
 /// Keys of `settings`.
 pub(super) static SETTINGS: Names = Names {
     later: &[
@@ -78,7 +98,6 @@ pub(super) static SETTINGS: Names = Names {
         "managecrossdomain",
         "interusermessaging",
         "authlog",
-        "autobackup",
         "webrtc",
         "webrtcconfig",
         "webrtconfig",

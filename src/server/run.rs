@@ -13,6 +13,7 @@ use futures_lite::StreamExt as _;
 
 use crate::agent::package::Package;
 use crate::agent::room::Room;
+use crate::backup;
 use crate::config::{Config, Settings};
 use crate::control;
 use crate::hub::Hub;
@@ -23,6 +24,7 @@ use crate::store::{self, Store};
 use super::ServeOptions;
 use super::admin::{AdminContext, Live, Ports, Reload, socket};
 use super::app::{App, Failure, Port};
+use super::backups;
 use super::http;
 use super::listen::Sockets;
 use super::process;
@@ -43,6 +45,9 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
 
 async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Result<(), Failure> {
     let ServeOptions { data, config, reread } = options;
+    if let Some(stage) = backup::restore::interrupted(&data) {
+        return Err(super::half_restored(&stage).into());
+    }
     let (store, report) = Store::open(&data, store::Options::default())?;
     match report.lost {
         Some(_) => log::error!("{report}"),
@@ -91,6 +96,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     };
     let admin = serve_admin(&app, &data, ports);
     spawn(Box::pin(heartbeat(hub.clone())));
+    spawn(Box::pin(backups::run(hub.clone(), data.clone())));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
     announce_setup(&app);
     log::info!("serving https://{}:{}/", app.public_name(None), app.public_port());

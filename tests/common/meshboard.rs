@@ -112,6 +112,15 @@ impl Meshboard {
         self.process.wait_for_line(|line| line.contains(wanted))
     }
 
+    /// Empties the data folder, as a dead disk does.
+    pub fn lose_data(&self) {
+        for entry in fs::read_dir(self.data.path()).expect("the folder exists").flatten() {
+            let path = entry.path();
+            let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            gone.expect("the folder is ours");
+        }
+    }
+
     /// The data folder.
     pub fn data(&self) -> &Path {
         self.data.path()
