@@ -25,8 +25,8 @@ export function showShortcuts(): void {
         <div class="shortcuts">
           {[...SHORTCUTS, ...navigation].map(([key, words]) => (
             <div key={key}>
-              <span>{words}</span>
               <kbd>{key}</kbd>
+              <span>{words}</span>
             </div>
           ))}
         </div>
@@ -36,11 +36,11 @@ export function showShortcuts(): void {
             Words are looked for everywhere; several must all be there. “or” stands between alternatives, a minus before a
             word excludes it, quotes keep words together.
           </p>
-          <div class="shortcuts">
+          <div class="shortcuts words">
             {KEYS.map(([key, words]) => (
               <div key={key}>
-                <span class="muted">{words}</span>
                 <code>{key}</code>
+                <span class="muted">{words}</span>
               </div>
             ))}
           </div>

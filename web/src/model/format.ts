@@ -20,6 +20,11 @@ export function bytes(count: number | undefined): string {
   return `${text} ${units[unit]}`;
 }
 
+/** `16 GB`, as memory is sold: powers of two. */
+export function memory(count: number): string {
+  return count >= 2 ** 30 ? `${Number((count / 2 ** 30).toFixed(1))} GB` : `${Math.round(count / 2 ** 20)} MB`;
+}
+
 /** `5 min`, `3 h`, `12 days`. */
 export function span(ms: number): string {
   const length = Math.max(0, ms);

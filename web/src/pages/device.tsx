@@ -9,9 +9,10 @@ import { client, domain, store } from "../app/state.ts";
 import { full, short, type Device } from "../control/wire.ts";
 import { deviceMenu, fitting, rightsOn } from "../device/actions.tsx";
 import { deviceTabs } from "../device/index.ts";
-import { plain, state, stateWords, systemName } from "../model/format.ts";
+import { dateTime, plain, span, state, stateWords, systemName } from "../model/format.ts";
 import { has, Right } from "../model/rights.ts";
 import { Ago, Button, Dot, Empty, Icon, Picture, Waiting, Words } from "../parts/basic.tsx";
+import { now } from "../parts/clock.ts";
 import { prompt } from "../parts/dialog.tsx";
 import { Fence } from "../parts/lazy.tsx";
 import { Menu } from "../parts/menu.tsx";
@@ -139,9 +140,9 @@ function Head({ device, rights }: { device: Device; rights: number }) {
 
 function Since({ time }: { time: number }) {
   return (
-    <span>
-      since <Ago time={time} />
-    </span>
+    <time dateTime={new Date(time).toISOString()} title={dateTime(time)}>
+      for {span(now.value - time)}
+    </time>
   );
 }
 

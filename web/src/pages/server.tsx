@@ -155,7 +155,7 @@ function Refusals({ refused }: { refused: Record<string, number> }) {
               <strong>{words}</strong>
               <span class="small muted">{fix}</span>
             </div>
-            <Badge kind={cause.startsWith("agent") ? "warn" : "accent"}>{number.toLocaleString("en-GB")}</Badge>
+            <Badge kind={cause.startsWith("agent") ? "warn" : undefined}>{number.toLocaleString("en-GB")}</Badge>
           </li>
         ))}
       </ul>

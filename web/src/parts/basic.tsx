@@ -51,7 +51,7 @@ export function Button({ icon, kind, small, label, busy, children, class: extra,
   );
 }
 
-export function Badge({ kind, children }: { kind?: "ok" | "warn" | "bad" | "accent"; children: ComponentChildren }) {
+export function Badge({ kind, children }: { kind?: "ok" | "warn" | "bad" | "accent" | undefined; children: ComponentChildren }) {
   return <span class={`badge ${kind ?? ""}`}>{children}</span>;
 }
 

@@ -164,6 +164,8 @@ export function Form(props: {
   kind?: "primary" | "danger";
   onSubmit(): Promise<void> | void;
   onCancel?: () => void;
+  /** What the way back is called. */
+  cancel?: string;
   disabled?: boolean;
   wide?: boolean;
   children?: ComponentChildren;
@@ -188,7 +190,7 @@ export function Form(props: {
       {props.children}
       {failure && <Failure text={failure} />}
       <div class="actions">
-        {props.onCancel && <Button onClick={props.onCancel}>Cancel</Button>}
+        {props.onCancel && <Button onClick={props.onCancel}>{props.cancel ?? "Cancel"}</Button>}
         <Button
           type="submit"
           kind={props.kind ?? "primary"}

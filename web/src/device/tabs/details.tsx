@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 
 import { useAsk, useEvents } from "../../app/hooks.ts";
 import type { DeviceTabProps } from "../../app/registry.ts";
-import { bytes, dateTime, plain } from "../../model/format.ts";
+import { bytes, dateTime, memory, plain } from "../../model/format.ts";
 import { readHardware, readInterfaces, type Hardware } from "../../model/hardware.ts";
 import { Badge, Card, Empty, Facts, Waiting, Words } from "../../parts/basic.tsx";
 
@@ -43,7 +43,7 @@ export default function Details({ device }: DeviceTabProps) {
         <Memory hardware={hardware} />
         <Storage hardware={hardware} />
         {interfaces.map(({ name, addresses, mac, up, type, gateway }) => (
-          <Card key={name} title={<Words text={name} />} tools={<Badge kind={up ? "ok" : "accent"}>{up ? "up" : "down"}</Badge>}>
+          <Card key={name} title={<Words text={name} />} tools={<Badge kind={up ? "ok" : undefined}>{up ? "up" : "down"}</Badge>}>
             <Facts
               facts={[
                 ["Addresses", <Lines texts={addresses} />],
@@ -72,8 +72,8 @@ function Memory({ hardware }: { hardware: Hardware }) {
   if (hardware.memory.length === 0) return null;
   const all = hardware.memory.reduce((sum, { size }) => sum + size, 0);
   return (
-    <Card title="Memory" tools={<Badge>{bytes(all)}</Badge>}>
-      <Facts facts={hardware.memory.map(({ place, size, kind }): [string, string] => [plain(place), `${bytes(size)}${kind ? `, ${plain(kind)}` : ""}`])} />
+    <Card title="Memory" tools={<Badge>{memory(all)}</Badge>}>
+      <Facts facts={hardware.memory.map(({ place, size, kind }): [string, string] => [plain(place), `${memory(size)}${kind ? `, ${plain(kind)}` : ""}`])} />
     </Card>
   );
 }

@@ -162,7 +162,7 @@ function ServiceList({ device, services, filter, refresh }: ListProps & { servic
           {({ service }) => (
             <div class="running-row services">
               <Words text={service.title} class="ellipsis" />
-              {service.state ? <Badge kind={service.running ? "ok" : "accent"}>{plain(service.state)}</Badge> : <span />}
+              {service.state ? <Badge kind={service.running ? "ok" : undefined}>{plain(service.state)}</Badge> : <span />}
               <Menu
                 label={`Actions for ${plain(service.title)}`}
                 kind="plain"

@@ -41,7 +41,6 @@ export default function Login({ note }: { note: string }) {
         <Form
           action="Log in"
           wide
-          disabled={username === "" || password === ""}
           onSubmit={async () => goOn(await login({ username, password }))}
         >
           <h1>Log in</h1>
@@ -136,7 +135,9 @@ function Factor(props: { asked: Refused; onBack(): void; onSubmit(answer: Factor
   return (
     <Form
       action="Confirm"
+      cancel="Back"
       wide
+      onCancel={props.onBack}
       disabled={code.trim().length < 6}
       onSubmit={() => props.onSubmit({ token: code.replace(/\s/g, ""), remember })}
     >
@@ -168,9 +169,6 @@ function Factor(props: { asked: Refused; onBack(): void; onSubmit(answer: Factor
           Send a code by {way === "msg" ? "message" : way}
         </Button>
       ))}
-      <Button kind="plain" icon="back" onClick={props.onBack}>
-        Back
-      </Button>
     </Form>
   );
 }
@@ -181,7 +179,9 @@ function Change(props: { onBack(): void; onSubmit(password: string): Promise<voi
   return (
     <Form
       action="Change the password"
+      cancel="Back"
       wide
+      onCancel={props.onBack}
       disabled={first === "" || first !== second}
       onSubmit={() => props.onSubmit(first)}
     >
@@ -198,9 +198,6 @@ function Change(props: { onBack(): void; onSubmit(password: string): Promise<voi
         onValue={setSecond}
         hint={second !== "" && second !== first && <span class="bad">The two differ.</span>}
       />
-      <Button kind="plain" icon="back" onClick={props.onBack}>
-        Back
-      </Button>
     </Form>
   );
 }
@@ -211,7 +208,9 @@ function Register({ onBack }: { onBack(): void }) {
   return (
     <Form
       action="Make the account"
+      cancel="Back"
       wide
+      onCancel={onBack}
       disabled={name === "" || password === ""}
       onSubmit={async () => {
         const { ok, message } = await makeAccount("register", { name, password });
@@ -224,9 +223,6 @@ function Register({ onBack }: { onBack(): void }) {
       <h1>New account</h1>
       <Input label="User name" autocomplete="username" value={name} onValue={setName} autoFocus />
       <Input label="Password" type="password" autocomplete="new-password" value={password} onValue={setPassword} />
-      <Button kind="plain" icon="back" onClick={onBack}>
-        Back
-      </Button>
     </Form>
   );
 }
