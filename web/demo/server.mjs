@@ -59,11 +59,12 @@ async function answer(request, response, dist, state) {
     switch (pathname) {
       case "/login": {
         const { password, token } = JSON.parse(text);
-        if (password === "wrong") return json({ result: "refused", cause: "noauth" });
+        if (password === "wrong") return json({ result: "noauth" }, 401);
         if (password === "factor" && !token) {
-          return json({ result: "refused", cause: "tokenrequired", twoFactorCookieDays: 30, ways: [] });
+          const hkey = { challenge: "AAAA", keyIds: [] };
+          return json({ result: "tokenrequired", twoFactorCookieDays: 30, ways: ["app", "key"], hwstate: "x", hkey }, 401);
         }
-        if (password === "old") return json({ result: "refused", cause: "passwordchange" });
+        if (password === "old") return json({ result: "passwordchange", hwstate: "x" }, 403);
         state.face = "in";
         return json({ result: "ok" });
       }
@@ -158,6 +159,15 @@ function reply(request, world) {
       return [{ action: "msg", type: "runcommands", result: "up 9 days,  2:14,  1 user,  load average: 0.08, 0.03, 0.01\n" }];
     case "previousLogins":
       return [{ events: [107, 107, 110, 107].map((m, n) => ({ t: new Date(world.now - n * 9e7).toISOString(), m, a: [`192.168.10.${20 + n}`] })) }];
+    case "websessions":
+      return [
+        {
+          sessions: [
+            { id: "1", ip: "192.168.10.20", agent: "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", since: world.now - 3e6, current: true },
+            { id: "2", ip: "192.168.10.44", agent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18) Safari/604.1", since: world.now - 2e8, current: false },
+          ],
+        },
+      ];
     case "otp-hkey-get":
       return [{ keys: [{ i: 1, name: "Blue key on the ring", type: 1 }] }];
     case "otpauth-request":

@@ -3,6 +3,8 @@
 
 import { signal } from "@preact/signals";
 
+import { lasting } from "../control/address.ts";
+
 export interface Route {
   page: string;
   rest: string[];
@@ -22,6 +24,9 @@ function decode(part: string): string {
     return part;
   }
 }
+
+/** Why a login by a link failed, if one did. */
+export const loginFailed = signal("");
 
 /** The address of a page. */
 export function to(...parts: string[]): string {
@@ -62,10 +67,11 @@ export function follow(): void {
   const asked = new URLSearchParams(location.search);
   const node = asked.get("gotonode");
   if (Number(asked.get("hide") ?? 0) & 1) document.documentElement.dataset["embedded"] = "";
+  loginFailed.value = asked.get("login-failed") ?? "";
   if (location.search !== "") {
     // Whatever it was, it has been read; it may have been a login and belongs in no history.
     const hash = node ? to("device", node, VIEWS[asked.get("viewmode") ?? ""] ?? "general") : location.hash;
-    history.replaceState(null, "", location.pathname + hash);
+    history.replaceState(null, "", location.pathname + lasting() + hash);
   }
   route.value = parse(location.hash);
   addEventListener("hashchange", () => {

@@ -179,7 +179,7 @@ function Who() {
           <Avatar name={user.realname || user.name} />
           <span class="names grow">
             <Words text={user.realname || user.name} class="ellipsis" />
-            <span class="role small faint ellipsis" style={{ display: "block" }}>
+            <span class="role small faint ellipsis">
               {isAdministrator(user) ? "Administrator" : siteSummary(user.siteadmin ?? 0)}
             </span>
           </span>

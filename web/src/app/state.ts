@@ -3,6 +3,7 @@
 import { computed, effect, signal } from "@preact/signals";
 
 import { ControlClient, Failed, type Surroundings } from "../control/client.ts";
+import { channel } from "../control/address.ts";
 import { logout, welcome, type Welcome } from "../control/session.ts";
 import type { Frame, User } from "../control/wire.ts";
 import { Site, siteHas } from "../model/rights.ts";
@@ -10,8 +11,7 @@ import { Store } from "../model/store.ts";
 
 const browser: Surroundings = {
   open(events) {
-    const base = new URL(".", location.href);
-    const socket = new WebSocket(`${base.protocol.replace("http", "ws")}//${base.host}${base.pathname}control.ashx`);
+    const socket = new WebSocket(channel());
     socket.onmessage = ({ data }) => typeof data === "string" && events.text(data);
     socket.onclose = () => events.closed();
     return {

@@ -1,7 +1,8 @@
 // What happens over plain HTTP: looking whether the server is new, logging in and out.
 //
-// Paths are relative: the page may be that of a tenant below `/`. Passwords go into request bodies
-// and nowhere else.
+// Passwords go into request bodies and nowhere else. Source: docs/web-sessions.md.
+
+import { at } from "./address.ts";
 
 /** What the server says to everybody. */
 export interface Welcome {
@@ -16,56 +17,51 @@ export interface Welcome {
 }
 
 /** What came of a login. */
-export type Outcome =
-  | { result: "ok" }
-  | {
-      result: "refused";
-      /** `tokenrequired`, `passwordchange`, `noauth`, `locked`, `banned`, `busy`, … */
-      cause: string;
-      /** Further ways for the second factor. */
-      ways?: string[];
-      /** Seconds until it is worth to try again. */
-      wait?: number;
-      /** WebAuthn request options, when a security key may be used. */
-      webauthn?: WebAuthnRequest;
-      /** Days a device is remembered; 0: not at all. */
-      twoFactorCookieDays?: number;
-      msg?: string;
-    };
-
-export interface WebAuthnRequest {
-  challenge: string;
-  keyIds?: string[];
-  rpId?: string;
-  timeout?: number;
+export interface Outcome {
+  /** `ok`, or why not: `tokenrequired`, `wrongtoken`, `passwordchange`, `noauth`, `locked`, `banned`, … */
+  result: string;
+  /** Second factors there are: `app`, `backup`, `key`. */
+  ways?: string[];
+  /** Proof of the step that was passed; goes into the next one. */
+  hwstate?: string;
+  /** What a browser needs to ask a security key. */
+  hkey?: KeyRequest;
+  /** Days a device is remembered; 0: not at all. */
+  twoFactorCookieDays?: number;
+  msg?: string;
 }
 
-export interface Login {
-  username: string;
-  password: string;
-  token?: string;
-  hwtoken?: string;
-  remember?: boolean;
+export interface KeyRequest {
+  challenge: string;
+  keyIds?: string[];
+  timeout?: number;
+  userVerification?: UserVerificationRequirement;
 }
 
 export async function welcome(): Promise<Welcome> {
-  const answer = await fetch("welcome", { headers: { accept: "application/json" } });
+  const answer = await fetch(at("welcome"), { headers: { accept: "application/json" } });
   if (!answer.ok) throw new Error(`The server answers ${answer.status}.`);
   return (await answer.json()) as Welcome;
 }
 
-export function login(body: Login): Promise<Outcome> {
+/** The first step: name and password. */
+export function login(username: string, password: string): Promise<Outcome> {
+  return post("login", { username, password });
+}
+
+/** The second step, after `tokenrequired`: a code, or the answer of a security key. */
+export function secondStep(body: {
+  hwstate: string;
+  token?: string;
+  hwtoken?: string;
+  remembertoken?: boolean;
+}): Promise<Outcome> {
   return post("login", body);
 }
 
-/** Sets another password where the old one must not be used any longer. */
-export function changePassword(body: {
-  username: string;
-  password: string;
-  newpassword: string;
-  token?: string;
-}): Promise<Outcome> {
-  return post("password", body);
+/** Sets another password where the old one must not be used any longer (`passwordchange`). */
+export function changePassword(hwstate: string, password: string, rpassword1: string): Promise<Outcome> {
+  return post("password", { hwstate, password, rpassword1, rpassword2: rpassword1 });
 }
 
 export async function logout(): Promise<void> {
@@ -77,7 +73,7 @@ export async function makeAccount(
   kind: "setup" | "register",
   fields: { code?: string; name: string; password: string },
 ): Promise<{ ok: boolean; message: string }> {
-  const answer = await fetch(kind, {
+  const answer = await fetch(at(kind), {
     method: "POST",
     headers: { accept: "application/json" },
     body: new URLSearchParams(fields as Record<string, string>),
@@ -87,12 +83,12 @@ export async function makeAccount(
 }
 
 async function post(path: string, body: object): Promise<Outcome> {
-  const answer = await fetch(path, {
+  const answer = await fetch(at(path), {
     method: "POST",
     headers: { "content-type": "application/json", accept: "application/json" },
     body: JSON.stringify(body),
   });
   const outcome = (await answer.json().catch(() => null)) as Outcome | null;
-  if (outcome !== null && typeof outcome === "object" && "result" in outcome) return outcome;
-  return { result: "refused", cause: answer.ok ? "unknown" : `http-${answer.status}` };
+  if (outcome !== null && typeof outcome === "object" && typeof outcome.result === "string") return outcome;
+  return { result: answer.ok ? "unknown" : `http-${answer.status}` };
 }

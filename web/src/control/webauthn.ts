@@ -1,6 +1,6 @@
 // Security keys: between the browser's buffers and the texts the server speaks.
 
-import type { WebAuthnRequest } from "./session.ts";
+import type { KeyRequest } from "./session.ts";
 
 function bytes(text: string): ArrayBuffer {
   const plain = atob(text.replace(/-/g, "+").replace(/_/g, "/"));
@@ -12,34 +12,29 @@ function base64(buffer: ArrayBuffer): string {
 }
 
 /** Asks for a touch of a registered key; the `hwtoken` for the login. */
-export async function assertion(request: WebAuthnRequest): Promise<string> {
+export async function assertion(request: KeyRequest): Promise<string> {
   const credential = await navigator.credentials.get({
     publicKey: {
       challenge: bytes(request.challenge),
       allowCredentials: (request.keyIds ?? []).map((id) => ({ type: "public-key", id: bytes(id) })),
       timeout: request.timeout ?? 60_000,
-      ...(request.rpId && { rpId: request.rpId }),
-      userVerification: "discouraged",
+      userVerification: request.userVerification ?? "discouraged",
     },
   });
   if (!(credential instanceof PublicKeyCredential)) throw new Error("No key was touched.");
   const response = credential.response as AuthenticatorAssertionResponse;
   return JSON.stringify({
-    id: credential.id,
-    rawId: base64(credential.rawId),
-    type: credential.type,
-    response: {
-      authenticatorData: base64(response.authenticatorData),
-      clientDataJSON: base64(response.clientDataJSON),
-      signature: base64(response.signature),
-      userHandle: response.userHandle ? base64(response.userHandle) : "",
-    },
+    id: base64(credential.rawId),
+    authenticatorData: base64(response.authenticatorData),
+    clientDataJSON: base64(response.clientDataJSON),
+    signature: base64(response.signature),
+    userHandle: response.userHandle ? base64(response.userHandle) : "",
   });
 }
 
 export interface Registration {
   challenge: string;
-  rp: { name: string; id: string };
+  rp: { name: string; id?: string };
   user: { id: string; name: string; displayName: string };
   pubKeyCredParams: { type: "public-key"; alg: number }[];
   timeout?: number;

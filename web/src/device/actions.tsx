@@ -167,7 +167,7 @@ function Outcomes(props: { devices: Device[]; outcomes: { value: Map<string, Out
       <ul class="outcomes">
         {props.devices.map((device) => {
           const { state, words } = outcomes.get(device._id) as Outcome;
-          const output = words.includes("\n") || words.length > 60;
+          const output = words.includes("\n") || words.length > 32;
           return (
             <li key={device._id}>
               {state === "running" || state === "waiting" ? (

@@ -2,15 +2,16 @@
 
 import { useState } from "preact/hooks";
 
+import { useAsk } from "../app/hooks.ts";
 import { prefs, setPrefs } from "../app/prefs.ts";
-import { client, feature2, Feature, leave, me, store } from "../app/state.ts";
+import { client, feature2, Feature, leave, me } from "../app/state.ts";
 import { Authenticator } from "../account/authenticator.tsx";
 import { SecurityKeys } from "../account/keys.tsx";
 import { Tokens } from "../account/tokens.tsx";
-import { plain, dateTime } from "../model/format.ts";
+import { browserName, dateTime, plain } from "../model/format.ts";
 import { limited, Site } from "../model/rights.ts";
 import { strength } from "../model/password.ts";
-import { Button, Card, Facts, Notice } from "../parts/basic.tsx";
+import { Badge, Button, Card, Facts, Icon, Notice } from "../parts/basic.tsx";
 import { attempt, confirm, dialog } from "../parts/dialog.tsx";
 import { Form, Input, Segments } from "../parts/field.tsx";
 import { Logins } from "./user.tsx";
@@ -151,20 +152,34 @@ function Appearance() {
   );
 }
 
+interface WebSession {
+  id: string;
+  ip: string;
+  agent?: string;
+  since: number;
+  current: boolean;
+}
+
 function Sessions() {
-  const mine = store.sessions.get(me()._id) ?? 1;
+  const asked = useAsk("websessions", {}, [], { check: false, timeout: 5_000 });
+  const list = asked.frame?.["sessions"];
+  const sessions = Array.isArray(list) ? (list as WebSession[]) : [];
   const everywhere = () =>
     confirm(
       "Log out everywhere?",
-      <p>All your sessions end, on every device. Remembered devices are forgotten.</p>,
+      <p>All your other sessions end, on every device. Login cookies and remembered devices are forgotten.</p>,
       "Log out everywhere",
-      () => {
-        client.tell("logoutall");
-      },
+      () => client.ask("logoutall"),
     );
+  const end = (session: WebSession) =>
+    attempt(async () => {
+      await client.ask("endwebsession", { id: session.id });
+      asked.again();
+    }, "The session has ended");
   return (
     <Card
       title="Sessions"
+      flush={sessions.length > 0}
       foot={
         <>
           <Button kind="danger" onClick={() => void everywhere()}>
@@ -176,7 +191,25 @@ function Sessions() {
         </>
       }
     >
-      <p class="muted">{mine > 1 ? `You are logged in ${mine} times, this page among them.` : "This page is your only session."}</p>
+      {sessions.length === 0 && <p class="muted">You are logged in on this page.</p>}
+      <ul class="items">
+        {sessions.map((session) => (
+          <li key={session.id}>
+            <Icon name="devices" />
+            <div class="what">
+              <strong class="ellipsis">{browserName(session.agent ?? "")}</strong>
+              <span class="small muted">
+                {plain(session.ip)}, since {dateTime(session.since)}
+              </span>
+            </div>
+            {session.current ? (
+              <Badge kind="ok">this one</Badge>
+            ) : (
+              <Button kind="plain" small icon="close" label="End this session" onClick={() => void end(session)} />
+            )}
+          </li>
+        ))}
+      </ul>
     </Card>
   );
 }

@@ -100,13 +100,15 @@ function Head({ device, rights }: { device: Device; rights: number }) {
           <div class="row wrap muted small">
             <span class="state">
               <Dot device={device} />
-              {stateWords(device)}
-              {state(device) === "on" && device.agct && <Since time={device.agct} />}
-              {state(device) === "off" && store.lastSeen.has(device._id) && (
-                <span>
-                  , last seen <Ago time={store.lastSeen.get(device._id)} />
-                </span>
-              )}
+              <span>
+                {stateWords(device)}
+                {state(device) === "on" && device.agct && <Since time={device.agct} />}
+                {state(device) === "off" && store.lastSeen.has(device._id) && (
+                  <>
+                    , last seen <Ago time={store.lastSeen.get(device._id)} />
+                  </>
+                )}
+              </span>
             </span>
             {group && (
               <>
@@ -124,7 +126,7 @@ function Head({ device, rights }: { device: Device; rights: number }) {
             )}
           </div>
         </div>
-        <div class="row">
+        <div class="row do">
           {direct.map((action) => (
             <Button key={action.id} icon={action.icon} onClick={() => action.start([device])}>
               {action.words}
@@ -141,7 +143,7 @@ function Head({ device, rights }: { device: Device; rights: number }) {
 function Since({ time }: { time: number }) {
   return (
     <time dateTime={new Date(time).toISOString()} title={dateTime(time)}>
-      for {span(now.value - time)}
+      {` for ${span(now.value - time)}`}
     </time>
   );
 }

@@ -317,9 +317,14 @@ function DeviceLine({ device, first, last }: { device: Device; first: boolean; l
       <span class="cell ellipsis">
         <Seen device={device} />
       </span>
-      <Menu label={`Actions for ${plain(device.name)}`} kind="plain" small items={deviceMenu(device)} />
+      <Menu label={`Actions for ${plain(device.name)}`} kind="plain" small items={[narrow.value && selectItem(device), ...deviceMenu(device)]} />
     </div>
   );
+}
+
+/** On a phone the boxes appear with the first selection, which begins here. */
+function selectItem({ _id }: Device) {
+  return { words: selected.value.has(_id) ? "Select no more" : "Select", icon: "check", run: () => toggle(_id) };
 }
 
 function Tile({ device }: { device: Device }) {

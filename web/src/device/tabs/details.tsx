@@ -46,7 +46,7 @@ export default function Details({ device }: DeviceTabProps) {
           <Card key={name} title={<Words text={name} />} tools={<Badge kind={up ? "ok" : undefined}>{up ? "up" : "down"}</Badge>}>
             <Facts
               facts={[
-                ["Addresses", <Lines texts={addresses} />],
+                addresses.length > 0 && ["Addresses", <Lines texts={addresses} />],
                 ["Gateway", gateway],
                 ["MAC", mac && <code>{plain(mac)}</code>],
                 ["Kind", type],

@@ -2,173 +2,175 @@
 
 import { useState } from "preact/hooks";
 
+import { loginFailed } from "../../app/router.ts";
 import { client, look, server } from "../../app/state.ts";
-import { changePassword, login, makeAccount, type Outcome } from "../../control/session.ts";
+import { changePassword, login, makeAccount, secondStep, type Outcome } from "../../control/session.ts";
 import { assertion } from "../../control/webauthn.ts";
 import { Button, Notice } from "../../parts/basic.tsx";
 import { Check, Form, Input } from "../../parts/field.tsx";
+import { strength } from "../../model/password.ts";
 import { Gate } from "./frame.tsx";
 
-type Refused = Extract<Outcome, { result: "refused" }>;
 type Step = "password" | "factor" | "change" | "register";
 
 export default function Login({ note }: { note: string }) {
   const [step, setStep] = useState<Step>("password");
   const [username, setUsername] = useState("");
   const [password, setPassword] = useState("");
-  const [token, setToken] = useState("");
-  const [asked, setAsked] = useState<Refused | null>(null);
+  const [last, setLast] = useState<Outcome>({ result: "" });
 
-  const goOn = async (outcome: Outcome) => {
+  const goOn = (outcome: Outcome) => {
     if (outcome.result === "ok") {
+      loginFailed.value = "";
       client.start();
       return;
     }
-    setAsked(outcome);
-    const next = followUp(outcome, step);
-    if (next === null) throw new Error(refusal(outcome));
-    setStep(next);
+    // A wrong code brings a fresh challenge and proof along.
+    setLast({ ...last, ...outcome });
+    if (outcome.result === "expired") back();
+    if (outcome.result === "tokenrequired" && step === "password") setStep("factor");
+    else if (outcome.result === "passwordchange" && step !== "change") setStep("change");
+    else throw new Error(refusal(outcome));
   };
   const back = () => {
     setStep("password");
     setPassword("");
-    setToken("");
   };
-
+  const state = last.hwstate ?? "";
   return (
     <Gate>
       {step === "password" && (
-        <Form
-          action="Log in"
-          wide
-          onSubmit={async () => goOn(await login({ username, password }))}
-        >
+        <Form action="Log in" wide onSubmit={async () => goOn(await login(username, password))}>
           <h1>Log in</h1>
           {note && <Notice>{note}</Notice>}
-          <Input label="User name" name="username" autocomplete="username" value={username} onValue={setUsername} autoFocus required />
-          <Input label="Password" name="password" type="password" autocomplete="current-password" value={password} onValue={setPassword} required />
+          {!note && loginFailed.value && <Notice kind="warn">{refusal({ result: loginFailed.value })}</Notice>}
+          <Input
+            label="User name"
+            name="username"
+            autocomplete="username"
+            value={username}
+            onValue={setUsername}
+            autoFocus
+            required
+          />
+          <Input
+            label="Password"
+            name="password"
+            type="password"
+            autocomplete="current-password"
+            value={password}
+            onValue={setPassword}
+            required
+          />
           {server.value?.register && (
-            <p class="small muted">
-              No account yet?{" "}
-              <a href="#/" onClick={(event) => (event.preventDefault(), setStep("register"))}>
-                Make one
-              </a>
-            </p>
+            <Button kind="plain" onClick={() => setStep("register")}>
+              Make an account
+            </Button>
           )}
         </Form>
       )}
-      {step === "factor" && asked && (
+      {step === "factor" && (
         <Factor
-          asked={asked}
+          asked={last}
           onBack={back}
-          onSubmit={(factor) => {
-            setToken(factor.token ?? "");
-            return login({ username, password, ...factor }).then(goOn);
-          }}
+          onSubmit={async (answer) => goOn(await secondStep({ hwstate: state, ...answer }))}
         />
       )}
       {step === "change" && (
-        <Change
-          onBack={back}
-          onSubmit={async (newpassword) => {
-            const changed = await changePassword({ username, password, newpassword, ...(token && { token }) });
-            if (changed.result === "refused") throw new Error(refusal(changed));
-            await goOn(await login({ username, password: newpassword }));
-          }}
-        />
+        <Change onBack={back} onSubmit={async (fresh) => goOn(await changePassword(state, password, fresh))} />
       )}
       {step === "register" && <Register onBack={back} />}
     </Gate>
   );
 }
 
-function followUp(outcome: Refused, step: Step): Step | null {
-  if (outcome.cause === "tokenrequired" && step === "password") return "factor";
-  if (outcome.cause === "passwordchange" && step !== "change") return "change";
-  return null;
-}
-
-function refusal({ cause, msg, wait }: Refused): string {
-  const later = wait ? ` Try again in ${Math.ceil(wait / 60)} min.` : " Try again later.";
-  switch (cause) {
+function refusal({ result, msg }: Outcome): string {
+  switch (result) {
     case "noauth":
       return "User name or password is wrong.";
     case "tokenrequired":
-      return "That code is not right. Codes change every 30 seconds.";
+    case "wrongtoken":
+      return "That code is not right. Codes change every 30 seconds and work once.";
+    case "expired":
+      return "That took too long, or the link was used before. Log in again.";
     case "locked":
       return "This account is locked. Ask the administrator.";
     case "banned":
     case "http-429":
-      return `Too many attempts failed from your network.${later}`;
+      return "Too many attempts failed. Try again in some minutes.";
     case "busy":
     case "http-503":
       return "The server is busy. Try again in a moment.";
-    case "passwordrules":
-      return msg || "That password is too weak.";
-    case "http-404":
-      return "This server has no login page yet.";
+    case "badpassword":
+      return msg ? `${msg.charAt(0).toUpperCase()}${msg.slice(1)}.` : "That password is too weak.";
+    case "usedpassword":
+      return "That password was used before.";
+    case "invalidorigin":
+      return "The server does not know the address of this page. Open it by the server's own name.";
+    case "http-403":
+      return "Logins are not allowed from your address.";
     default:
-      return msg || `The server refuses the login (${cause}).`;
+      return msg || `The server refuses the login (${result}).`;
   }
 }
 
 interface FactorAnswer {
   token?: string;
   hwtoken?: string;
-  remember: boolean;
+  remembertoken: boolean;
 }
 
-function Factor(props: { asked: Refused; onBack(): void; onSubmit(answer: FactorAnswer): Promise<void> }) {
-  const { webauthn, ways = [], twoFactorCookieDays: days = 0 } = props.asked;
+function Factor(props: { asked: Outcome; onBack(): void; onSubmit(answer: FactorAnswer): Promise<void> }) {
+  const { hkey, ways = ["app"], twoFactorCookieDays: days = 0 } = props.asked;
   const [code, setCode] = useState("");
   const [remember, setRemember] = useState(false);
   const [failure, setFailure] = useState("");
-  const useKey = async () => {
+  const byCode = ways.includes("app") || ways.includes("backup");
+  const touch = async () => {
     setFailure("");
+    if (!hkey) return;
     try {
-      if (webauthn) await props.onSubmit({ hwtoken: await assertion(webauthn), remember });
+      await props.onSubmit({ hwtoken: await assertion(hkey), remembertoken: remember });
     } catch (error) {
       setFailure(error instanceof Error ? error.message : String(error));
     }
   };
-  const send = (way: string) => props.onSubmit({ token: `**${way}**`, remember });
   return (
     <Form
-      action="Confirm"
+      action={byCode ? "Confirm" : "Use the security key"}
       cancel="Back"
       wide
       onCancel={props.onBack}
-      disabled={code.trim().length < 6}
-      onSubmit={() => props.onSubmit({ token: code.replace(/\s/g, ""), remember })}
+      disabled={byCode && code.trim().length < 6}
+      onSubmit={() =>
+        byCode ? props.onSubmit({ token: code.replace(/\s/g, ""), remembertoken: remember }) : touch()
+      }
     >
       <div>
         <h1>Second step</h1>
-        <p class="muted">Enter the code of your authenticator app, or a backup code.</p>
+        <p class="muted">
+          {byCode ? "Enter the code of your authenticator app, or a backup code." : "Have your security key at hand, and touch it when it blinks."}
+        </p>
       </div>
       {failure && <Notice kind="bad">{failure}</Notice>}
-      <Input
-        label="Code"
-        name="token"
-        class="code-input"
-        inputMode="numeric"
-        autocomplete="one-time-code"
-        value={code}
-        onValue={setCode}
-        autoFocus
-      />
-      {days > 0 && (
-        <Check label={`Do not ask on this device for ${days} days`} checked={remember} onValue={setRemember} />
+      {byCode && (
+        <Input
+          label="Code"
+          name="token"
+          class="code-input"
+          inputMode="numeric"
+          autocomplete="one-time-code"
+          value={code}
+          onValue={setCode}
+          autoFocus
+        />
       )}
-      {webauthn && (
-        <Button icon="key" onClick={useKey}>
+      {days > 0 && <Check label={`Do not ask on this device for ${days} days`} checked={remember} onValue={setRemember} />}
+      {byCode && hkey && (
+        <Button icon="key" onClick={() => void touch()}>
           Use a security key
         </Button>
       )}
-      {ways.filter((way) => ["email", "sms", "msg"].includes(way)).map((way) => (
-        <Button key={way} icon="message" onClick={() => void send(way).catch(() => undefined)}>
-          Send a code by {way === "msg" ? "message" : way}
-        </Button>
-      ))}
     </Form>
   );
 }
@@ -189,7 +191,15 @@ function Change(props: { onBack(): void; onSubmit(password: string): Promise<voi
         <h1>New password</h1>
         <p class="muted">Your password must be changed before you go on.</p>
       </div>
-      <Input label="New password" type="password" autocomplete="new-password" value={first} onValue={setFirst} autoFocus />
+      <Input
+        label="New password"
+        type="password"
+        autocomplete="new-password"
+        value={first}
+        onValue={setFirst}
+        hint={first && strength(first)}
+        autoFocus
+      />
       <Input
         label="Once more"
         type="password"
@@ -215,14 +225,21 @@ function Register({ onBack }: { onBack(): void }) {
       onSubmit={async () => {
         const { ok, message } = await makeAccount("register", { name, password });
         if (!ok) throw new Error(message);
-        await login({ username: name, password });
+        await login(name, password);
         await look();
         client.start();
       }}
     >
       <h1>New account</h1>
       <Input label="User name" autocomplete="username" value={name} onValue={setName} autoFocus />
-      <Input label="Password" type="password" autocomplete="new-password" value={password} onValue={setPassword} />
+      <Input
+        label="Password"
+        type="password"
+        autocomplete="new-password"
+        value={password}
+        onValue={setPassword}
+        hint={password && strength(password)}
+      />
     </Form>
   );
 }

@@ -25,7 +25,7 @@ export default function Setup() {
         onSubmit={async () => {
           const { ok, message } = await makeAccount("setup", { code, name, password });
           if (!ok) throw new Error(sentence(message));
-          await login({ username: name, password });
+          await login(name, password);
           await look();
           client.start();
         }}
