@@ -14,4 +14,5 @@ pub mod model;
 pub mod server;
 pub mod store;
 pub mod tls;
+pub mod web;
 pub mod ws;

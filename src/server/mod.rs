@@ -8,6 +8,7 @@ pub mod domain;
 pub mod downloads;
 pub mod http;
 mod listen;
+pub mod page;
 pub mod process;
 pub mod routes;
 pub mod run;

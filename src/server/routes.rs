@@ -19,6 +19,7 @@ use super::answer::{Body, query, text};
 use super::app::{App, Port};
 use super::domain;
 use super::downloads;
+use super::page;
 use super::setup;
 use super::upgrade::upgrade;
 
@@ -42,7 +43,7 @@ pub async fn route(
         }
         permitted
     };
-    let of_people = matches!(path, "control.ashx" | "" | "setup" | "register");
+    let of_people = matches!(path, "control.ashx" | "" | "setup" | "register" | "welcome");
     if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
         return text(StatusCode::FORBIDDEN, "not from your address");
     }
@@ -69,7 +70,11 @@ pub async fn route(
             })
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
-        ("", Port::Main) if request.method() == Method::GET => setup::page(&app, &domain),
+        ("", Port::Main) if is_read(&request) => page::front(&app, &domain, request.headers()),
+        ("welcome", Port::Main) if is_read(&request) => page::welcome(&app, &domain),
+        (path, Port::Main) if path.starts_with("assets/") && is_read(&request) => {
+            page::asset(path, request.headers())
+        }
         ("setup", Port::Main) if request.method() == Method::POST => {
             setup::submit(app, domain, request, setup::FIRST).await
         }
@@ -78,6 +83,10 @@ pub async fn route(
         }
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
+}
+
+fn is_read(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
 /// Whether an agent brings one of the domain's keys, if there are any.

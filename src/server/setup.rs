@@ -1,7 +1,8 @@
 //! The pages on which people make accounts: the first one, with the code from the console, and
 //! their own where the configuration allows it.
 //!
-//! Plain HTML without script.
+//! Plain HTML without script, for programs built without the web page; that page sends the same
+//! forms and asks for JSON.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,12 +14,14 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use serde_json::json;
 
 use crate::control::setup::{self, SetupError};
 use crate::model::DomainId;
 
 use super::answer::{Body, harden};
 use super::app::App;
+use super::page;
 
 /// Longest form taken, in bytes.
 const FORM_MAX: usize = 4096;
@@ -67,6 +70,11 @@ pub async fn submit(
     request: Request<Incoming>,
     asked: Form,
 ) -> Response<Body> {
+    let json = accepts_json(&request);
+    let form = |status, asked, message: &str| match json {
+        true => page::say(status, &json!({"message": message})),
+        false => form(status, asked, message),
+    };
     // Another site must not send this form for its visitor.
     if !is_same_origin(&request) {
         return form(StatusCode::FORBIDDEN, asked, "The form came from another site.");
@@ -92,14 +100,20 @@ pub async fn submit(
         setup::register(hub, passwords, &domain, &name, &password).await
     };
     match made {
+        Ok(_) if json => page::say(StatusCode::OK, &json!({"message": "the account is made"})),
         Ok(_) => {
             html(StatusCode::OK, "<p>Your account is made. Log in with <code>meshctrl</code>.</p>")
         }
-        Err(error @ (SetupError::Done | SetupError::Closed)) => {
+        Err(error @ (SetupError::Done | SetupError::Closed)) if !json => {
             html(StatusCode::GONE, &format!("<p>{error}</p>"))
         }
         Err(error) => form(StatusCode::BAD_REQUEST, asked, &error.to_string()),
     }
+}
+
+fn accepts_json(request: &Request<Incoming>) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("application/json"))
 }
 
 /// True without `Origin` (no browser) or if it names the host that was asked.
