@@ -40,11 +40,12 @@ const names = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 const RANK = { on: 0, sleep: 1, seen: 2, off: 3 };
 
 export function arrange(
-  devices: Iterable<Device>,
+  devices: readonly Device[],
   groups: ReadonlyMap<string, Group>,
   lastSeen: ReadonlyMap<string, number>,
   options: Options,
 ): Arranged {
+  const ranks = ranked(devices);
   const matches = compile(options.filter);
   const context = { groupName: (device: Device) => groups.get(device.meshid)?.name ?? "" };
   const parts = new Map<string, Device[]>();
@@ -60,7 +61,7 @@ export function arrange(
     else parts.set(id, [device]);
   }
   const ids = [...parts.keys()].sort((a, b) => order(a, b) || names.compare(groups.get(a)?.name ?? "", groups.get(b)?.name ?? ""));
-  const compare = comparison(options.sort, lastSeen);
+  const compare = comparison(options.sort, ranks, lastSeen);
   const arranged: Arranged = { rows: [], devices: [], places: new Map(), matching };
   for (const id of ids) addGroup(arranged, id, groups.get(id), (parts.get(id) as Device[]).sort(compare), options);
   return arranged;
@@ -101,18 +102,33 @@ function addGroup(into: Arranged, id: string, group: Group | undefined, devices:
   into.devices.push(...devices);
 }
 
-function comparison(sort: Options["sort"], lastSeen: ReadonlyMap<string, number>) {
-  const byName = (a: Device, b: Device) => names.compare(a.name, b.name);
+/** Places of names in their order. Comparing names as people do is slow, and they hardly change. */
+let places: ReadonlyMap<string, number> = new Map();
+
+function ranked(devices: readonly Device[]): ReadonlyMap<string, number> {
+  if (devices.every(({ name }) => places.has(name))) return places;
+  const sorted = [...new Set(devices.map(({ name }) => name))].sort(names.compare);
+  places = new Map(sorted.map((name, n) => [name, n]));
+  return places;
+}
+
+function comparison(sort: Options["sort"], ranks: ReadonlyMap<string, number>, lastSeen: ReadonlyMap<string, number>) {
+  const byName = (a: Device, b: Device) => (ranks.get(a.name) ?? 0) - (ranks.get(b.name) ?? 0);
   switch (sort) {
     case "name":
       return byName;
     case "state":
       return (a: Device, b: Device) => RANK[state(a)] - RANK[state(b)] || byName(a, b);
     case "system":
-      return (a: Device, b: Device) => names.compare(a.osdesc ?? "~", b.osdesc ?? "~") || byName(a, b);
+      return (a: Device, b: Device) => compareTexts(a.osdesc, b.osdesc) || byName(a, b);
     case "seen":
       return (a: Device, b: Device) => Math.sign(seen(b, lastSeen) - seen(a, lastSeen)) || byName(a, b);
   }
+}
+
+/** What is not known comes last. */
+function compareTexts(a = "\uffff", b = "\uffff"): number {
+  return a < b ? -1 : Number(a > b);
 }
 
 function seen(device: Device, lastSeen: ReadonlyMap<string, number>): number {

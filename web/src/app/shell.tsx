@@ -114,7 +114,7 @@ function shown(): Shown[] {
 
 function Side({ current }: { current: string }) {
   return (
-    <div class="side">
+    <header class="side">
       <a class="brand" href={to("devices")}>
         <Icon name="mark" />
         <span class="ellipsis">{server.value?.title || "meshboard"}</span>
@@ -131,7 +131,7 @@ function Side({ current }: { current: string }) {
       <div class="foot">
         <Who />
       </div>
-    </div>
+    </header>
   );
 }
 

@@ -29,10 +29,19 @@ const browser: Surroundings = {
 
 export const client = new ControlClient(browser);
 
-/** Runs once the next frame is drawn; in a hidden page, where none is, soon. */
+/** Shortest time between two changes of what is shown: a storm of events must not keep a phone busy. */
+const BEAT = 100;
+let lastBeat = 0;
+
+/** Runs with the next frame, unless there was a beat just now. */
 function soon(run: () => void): void {
-  if (document.hidden) setTimeout(run, 200);
-  else requestAnimationFrame(run);
+  const beat = () => {
+    lastBeat = performance.now();
+    run();
+  };
+  const wait = lastBeat + BEAT - performance.now();
+  if (wait > 0 || document.hidden) setTimeout(beat, Math.max(wait, 0));
+  else requestAnimationFrame(beat);
 }
 
 export const store = new Store(soon, () => void loadAll());

@@ -2,6 +2,12 @@
 
 import type { Device } from "../control/wire.ts";
 
+// Making a formatter takes longer than a thousand uses of it.
+const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const SECONDS = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const NUMBER = new Intl.NumberFormat("en-GB");
+
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
@@ -46,11 +52,11 @@ export function ago(time: number | undefined, now: number): string {
 }
 
 export function date(time: number): string {
-  return new Date(time).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+  return DATE.format(time);
 }
 
 export function clock(time: number): string {
-  return new Date(time).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  return CLOCK.format(time);
 }
 
 export function dateTime(time: number | undefined): string {
@@ -59,12 +65,17 @@ export function dateTime(time: number | undefined): string {
 
 /** A time for a list of events: the hour today, else the day too. */
 export function moment(time: number, now: number): string {
-  const seconds = new Date(time).toLocaleTimeString("en-GB");
+  const seconds = SECONDS.format(time);
   return new Date(time).toDateString() === new Date(now).toDateString() ? seconds : `${date(time)}, ${seconds}`;
 }
 
+/** `1,234`. */
+export function grouped(number: number): string {
+  return NUMBER.format(number);
+}
+
 export function count(number: number, one: string, many = `${one}s`): string {
-  return `${number.toLocaleString("en-GB")} ${number === 1 ? one : many}`;
+  return `${grouped(number)} ${number === 1 ? one : many}`;
 }
 
 /** `Firefox on Linux` out of what a browser says of itself. */

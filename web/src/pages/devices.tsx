@@ -12,7 +12,7 @@ import { store } from "../app/state.ts";
 import { groupsWith } from "../app/visible.ts";
 import { short, type Device } from "../control/wire.ts";
 import { Bulk, deviceMenu } from "../device/actions.tsx";
-import { count, plain, state, stateWords, systemName } from "../model/format.ts";
+import { count, grouped, plain, state, stateWords, systemName } from "../model/format.ts";
 import { Right } from "../model/rights.ts";
 import { Ago, Badge, Button, Dot, Empty, Icon, Picture, SystemIcon, Waiting, Words } from "../parts/basic.tsx";
 import { Check, Segments } from "../parts/field.tsx";
@@ -45,7 +45,7 @@ export default function Devices({ query }: PageProps) {
   const columns = Math.max(1, Math.floor(width / TILE.width));
   const arranged = useMemo(
     () =>
-      arrange(store.devices.values(), store.groups, store.lastSeen, {
+      arrange([...store.devices.values()], store.groups, store.lastSeen, {
         filter,
         sort,
         view,
@@ -93,7 +93,7 @@ export default function Devices({ query }: PageProps) {
 function summary(matching: number, online: number, filter: string): string {
   if (!store.loaded.value) return "";
   if (filter.trim() !== "") return `${matching} of ${count(store.devices.size, "device")}`;
-  return store.devices.size === 0 ? "" : `${online} of ${store.devices.size.toLocaleString("en-GB")} online`;
+  return store.devices.size === 0 ? "" : `${online} of ${grouped(store.devices.size)} online`;
 }
 
 function useListKeys(arranged: { devices: Device[]; places: Map<string, number> }, handle: { current: VirtualHandle | null }, filter: string) {

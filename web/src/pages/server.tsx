@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useFrames } from "../app/hooks.ts";
 import { client, me, server, store, tryAsk } from "../app/state.ts";
 import type { Frame } from "../control/wire.ts";
-import { bytes, date, plain, span } from "../model/format.ts";
+import { bytes, date, grouped, plain, span } from "../model/format.ts";
 import { agents, expiring, refusals, type Certificate, type Health } from "../model/health.ts";
 import { isAdministrator } from "../model/rights.ts";
 import { Badge, Button, Card, Facts, Icon, Notice, Waiting, Words } from "../parts/basic.tsx";
@@ -51,6 +51,10 @@ export default function Server() {
   );
 }
 
+function told(number: number | undefined): string | undefined {
+  return number === undefined ? undefined : grouped(number);
+}
+
 interface Stats {
   totalmem?: number;
   freemem?: number;
@@ -75,10 +79,10 @@ function Now({ health }: { health: Health | null }) {
   const used = stats?.totalmem && free !== undefined ? 1 - free / stats.totalmem : undefined;
   const load = stats?.cpuavg?.[0];
   const numbers: [string, string | undefined][] = [
-    ["agents online", online?.toLocaleString("en-GB")],
-    ["devices", (health?.devices ?? store.devices.size).toLocaleString("en-GB")],
-    ["people here", state["ConnectedUsers"]?.toLocaleString("en-GB") ?? health?.sessions?.toLocaleString("en-GB")],
-    ["tunnels", state["RelaySessions"]?.toLocaleString("en-GB")],
+    ["agents online", told(online)],
+    ["devices", told(health?.devices ?? store.devices.size)],
+    ["people here", told(state["ConnectedUsers"] ?? health?.sessions)],
+    ["tunnels", told(state["RelaySessions"])],
     ["memory of the server", health?.memory && bytes(health.memory.resident)],
     ["written to disk", health?.store && bytes(health.store.bytesWritten)],
     ["memory of the machine used", used === undefined ? undefined : `${Math.round(used * 100)} %`],
@@ -135,7 +139,7 @@ function Plot() {
           from={now.value - Number(hours) * 3_600_000}
           to={now.value}
           label={`Agents online over ${HOURS[hours].toLowerCase()}: ${points.at(-1)?.value} now`}
-          show={(value) => value.toLocaleString("en-GB")}
+          show={grouped}
         />
       )}
     </Card>
@@ -155,7 +159,7 @@ function Refusals({ refused }: { refused: Record<string, number> }) {
               <strong>{words}</strong>
               <span class="small muted">{fix}</span>
             </div>
-            <Badge kind={cause.startsWith("agent") ? "warn" : undefined}>{number.toLocaleString("en-GB")}</Badge>
+            <Badge kind={cause.startsWith("agent") ? "warn" : undefined}>{grouped(number)}</Badge>
           </li>
         ))}
       </ul>

@@ -127,7 +127,9 @@ function Dialog({ title, wide, body, end }: Open) {
           <h2 id={heading}>{title}</h2>
           <Button icon="close" kind="plain" small label="Close" onClick={end} />
         </header>
-        <div class="content">{body()}</div>
+        <div class="content" tabIndex={0}>
+          {body()}
+        </div>
       </div>
     </dialog>
   );
