@@ -2,10 +2,14 @@
 
 mod accounts;
 mod agents;
+mod cases;
 mod devices;
 mod groups;
+mod invites;
+mod people;
 mod replay;
-mod rights;
+mod teams;
+mod walk;
 
 use serde_json::{Value, json};
 
@@ -17,7 +21,11 @@ use crate::model::{LinkTarget, Millis};
 
 /// A world with group `lab` (1), device `vm` (2) in it, and a second group `other` (3).
 fn lab() -> (World, Rc<crate::hub::AgentLink>) {
-    let world = World::new();
+    lab_with(crate::config::Config::default())
+}
+
+fn lab_with(config: crate::config::Config) -> (World, Rc<crate::hub::AgentLink>) {
+    let world = World::with(config);
     let group = world.group(1, "lab");
     world.group(3, "other");
     let agent = world.device(2, &group, "vm");
