@@ -4,6 +4,7 @@ mod accounts;
 mod agents;
 mod cases;
 mod devices;
+mod events;
 mod groups;
 mod invites;
 mod people;
