@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::control::testing::journal;
-use crate::model::{LastSeen, UserGroupId};
+use crate::model::LastSeen;
 use crate::store::DetailKind;
 
 /// What somebody must have to be answered.

@@ -18,7 +18,7 @@ use super::*;
 use crate::control::session::Session;
 use crate::control::testing::{World, ask, commands, group_id, heard, node_id};
 use crate::hub::AgentCommand;
-use crate::model::{LinkTarget, Millis};
+use crate::model::{Device, Group, GroupId, GroupKind, LinkTarget, Millis, NodeId, UserGroupId};
 
 /// A world with group `lab` (1), device `vm` (2) in it, and a second group `other` (3).
 fn lab() -> (World, Rc<crate::hub::AgentLink>) {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{Config, InterUser};
 use crate::control::testing::journal;
-use crate::model::{Document, User, UserGroupId, UserId};
+use crate::model::{Document, User, UserId};
 
 /// An account of these realms.
 fn of_realm(world: &World, name: &str, site: SiteRights, realms: &[&str]) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Config, Domain};
-use crate::model::{DomainId, PasswordHash, User, UserGroupId, UserId};
+use crate::model::{DomainId, PasswordHash, User, UserId};
 
 fn ok(session: &Session, mut request: Value) -> Value {
     request["responseid"] = "R".into();
