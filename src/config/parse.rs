@@ -15,8 +15,8 @@ use super::addresses::{self, AddressRules};
 use super::place::{Problem, Warning};
 use super::read::{Notes, Section};
 use super::tree::{self, Entry, Node, Origin, Table, Value};
-use super::{BackupPlan, Config, Domain, LoginLimit, Reach, Settings, table};
-use crate::model::{DomainId, Key48, SiteRights, UserId};
+use super::{BackupPlan, Config, Domain, InterUser, LoginLimit, Reach, Settings, table};
+use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 
 /// Largest file that is read, in bytes.
 const FILE_MAX: u64 = 1 << 20;
@@ -156,6 +156,11 @@ fn settings(section: Section<'_>) -> Settings {
                 (id.starts_with("user/") || id.starts_with("ugrp/")).then(|| id.to_owned())
             })
             .unwrap_or_default(),
+        manage_cross_domain: section
+            .parsed("manageCrossDomain", "ids as in user//name", |id| id.parse().ok())
+            .unwrap_or_default(),
+        inter_user_messaging: inter_user(&section),
+        lock_agent_download: section.flag("lockAgentDownload").unwrap_or(false),
         user_addresses: addresses(&section, "user"),
         agent_addresses: addresses(&section, "agent"),
         auto_backup: auto_backup(&section),
@@ -164,6 +169,22 @@ fn settings(section: Section<'_>) -> Settings {
     let settings = distinct_ports(&section, settings);
     section.finish(&table::SETTINGS);
     settings
+}
+
+/// `true`, `false`, or a list of accounts.
+fn inter_user(section: &Section<'_>) -> InterUser {
+    const NAME: &str = "interUserMessaging";
+    let Some(found) = section.find(NAME) else { return InterUser::Off };
+    match found.node.value.as_flag() {
+        Some(true) => InterUser::Everybody,
+        Some(false) => InterUser::Off,
+        None => {
+            let expected = "true, false, or ids as in user//name";
+            InterUser::Listed(
+                section.parsed(NAME, expected, |id| id.parse().ok()).unwrap_or_default(),
+            )
+        }
+    }
 }
 
 /// A name without a dot (or none at all) cannot be resolved outside: LAN mode.
@@ -360,7 +381,7 @@ impl Domains<'_> {
         if let Some(defaults) = self.defaults {
             section = section.with_defaults("domainDefaults", defaults);
         }
-        let domain = domain(&section);
+        let domain = domain(id, &section);
         if let (Some(host), Some(found)) = (&domain.dns, section.find("dns")) {
             if id.is_default() {
                 section.problem(&found, "the default domain cannot have a dns name");
@@ -385,7 +406,7 @@ fn domain_id(name: &str) -> Result<DomainId, &'static str> {
         .map_err(|_| "a domain name has at most 64 bytes and neither blanks nor slashes")
 }
 
-fn domain(section: &Section<'_>) -> Domain {
+fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
     let keys = |name| {
         let valid = |text: &str| {
             let fits = (1..=128).contains(&text.len());
@@ -400,6 +421,13 @@ fn domain(section: &Section<'_>) -> Domain {
         dns: section.text("dns").map(|host| host.to_lowercase()),
         new_accounts: new_accounts(section),
         new_account_rights: rights(section),
+        new_account_user_groups: section
+            .parsed("newAccountsUserGroups", "ids of user groups of this domain", |text| {
+                UserGroupId::parse_in(id, text).ok()
+            })
+            .unwrap_or_default(),
+        agent_invite_codes: section.flag("agentInviteCodes").unwrap_or(false),
+        lock_agent_download: section.flag("lockAgentDownload").unwrap_or(false),
         agent_keys: keys("agentKey"),
         login_keys: keys("loginKey"),
         accepted_tls_hashes: section

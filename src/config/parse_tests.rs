@@ -53,16 +53,20 @@ fn every_supported_setting_arrives() {
             "maxInvalidLogin": {"time": 5, "count": 3, "coolofftime": 20},
             "noAgentUpdate": true, "minifyCore": true, "agentUpdateBlockSize": 2048,
             "allowLoginToken": true, "manageAllDeviceGroups": ["user//admin"], "statusPort": 9999,
+            "manageCrossDomain": ["user//Root"], "interUserMessaging": ["user/a/bob"],
+            "lockAgentDownload": true,
             "autoBackup": {"backupIntervalHours": 12, "keepLastDaysBackup": 3, "maxMegabytes": 5,
                 "backupPath": "/media/stick", "zipPassword": "phrase"}
         },
         "domains": {"": {
             "title": "T", "title2": "T2", "newAccounts": true, "newAccountsRights": ["nonewgroups"],
+            "newAccountsUserGroups": "G", "agentInviteCodes": true, "lockAgentDownload": 1,
             "agentKey": ["a1", "b2"], "loginKey": "c3", "certHash": "H",
             "allowedOrigin": ["a.example.com"], "userConsentFlags": {"desktopNotify": true},
             "limits": {"maxDevices": 1, "maxAgentSessions": 2, "maxUserAccounts": 3,
                 "maxUserSessions": 4, "maxSingleUserSessions": 5}
         }}}"#
+            .replace("\"G\"", &format!("\"{}\"", Key48([5; 48]).text()))
             .replace("\"H\"", &format!("\"{}\"", "0A".repeat(48)))
             .as_str(),
     );
@@ -94,6 +98,9 @@ fn every_supported_setting_arrives() {
         agent_update_block_size: 2048,
         allow_login_token: true,
         manage_all_device_groups: vec!["user//admin".into()],
+        manage_cross_domain: vec![UserId::new(id(""), "root").unwrap()],
+        inter_user_messaging: InterUser::Listed(vec![UserId::new(id("a"), "bob").unwrap()]),
+        lock_agent_download: true,
         user_addresses: AddressRules::default(),
         agent_addresses: AddressRules::default(),
         auto_backup: Some(BackupPlan {
@@ -112,6 +119,9 @@ fn every_supported_setting_arrives() {
         dns: None,
         new_accounts: true,
         new_account_rights: SiteRights::NO_NEW_GROUPS,
+        new_account_user_groups: vec![UserGroupId::new(id(""), Key48([5; 48]))],
+        agent_invite_codes: true,
+        lock_agent_download: true,
         agent_keys: vec!["a1".into(), "b2".into()],
         login_keys: vec!["c3".into()],
         accepted_tls_hashes: vec![Key48([10; 48])],

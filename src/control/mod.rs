@@ -9,6 +9,7 @@
 mod actions;
 pub mod auth;
 mod filter;
+pub mod invitations;
 mod limiter;
 mod notify;
 pub mod request;
@@ -82,6 +83,8 @@ pub struct Control {
     facts: RefCell<Rc<ServerFacts>>,
     /// The door.
     pub gate: auth::Gate,
+    /// What lets people without an account download agents.
+    pub invitations: invitations::Invitations,
 }
 
 impl Control {
@@ -93,7 +96,9 @@ impl Control {
         facts: ServerFacts,
     ) -> Rc<Self> {
         let gate = auth::Gate::new(hub.clone(), passwords.clone(), keys.login.clone());
-        Rc::new(Self { hub, passwords, keys, facts: RefCell::new(Rc::new(facts)), gate })
+        let invitations = invitations::Invitations::new(hub.clone(), keys.invitation.clone());
+        let facts = RefCell::new(Rc::new(facts));
+        Rc::new(Self { hub, passwords, keys, facts, gate, invitations })
     }
 
     /// The facts in force.

@@ -160,10 +160,13 @@ impl Session {
         let user = &self.login.user;
         let mut event = Event::new("wssessioncount", user.domain.clone())
             .with("count", hub.sessions_of(user).len())
-            .to(Target::All)
-            .to(Target::AccountManagers)
             .transient();
         event.actor = Some(user.clone());
+        event.targets = match hub.store.user(user) {
+            Some(account) => hub.account_targets(&account),
+            // It was removed a moment ago.
+            None => vec![Target::All, Target::AccountManagers],
+        };
         hub.publish(event);
     }
 
@@ -183,7 +186,8 @@ impl Session {
             "emailcheck": false,
             "domainauth": false,
             "serverTime": hub.now(),
-            "features": features(config.settings.reach, facts.mps_port != 0),
+            "features": features(config.settings.reach, facts.mps_port != 0)
+                | if config.domain(domain).agent_invite_codes { INVITE_CODES } else { 0 },
             "features2": if config.settings.no_agent_update { NO_AGENT_UPDATE } else { 0 },
             "languages": ["en"],
             "tlshash": facts.tls_hash.hex(),
@@ -199,6 +203,10 @@ impl Session {
             && let Some(end) = facts.cert_expires
         {
             info.insert("certExpire".into(), end.into());
+        }
+        if hub.crosses_domains(&user.id) {
+            let domains = config.domains.keys().map(|id| id.as_str().into()).collect();
+            info.insert("crossDomain".into(), Value::Array(domains));
         }
         let mut frame = Map::new();
         frame.insert("action".into(), "serverinfo".into());
@@ -216,6 +224,8 @@ impl Drop for Session {
     }
 }
 
+/// Bit of `features`: people get invitations for codes.
+const INVITE_CODES: u32 = 0x100_0000;
 /// Bit of `features2`: agents are not updated.
 const NO_AGENT_UPDATE: u32 = 0x10;
 

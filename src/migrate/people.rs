@@ -35,6 +35,11 @@ pub(super) fn account(mut doc: Document<'_>) -> Option<(User, Option<Factors>)> 
     user.language = doc.text("lang");
     user.flags = doc.u32("flags").unwrap_or_default();
     user.realms = doc.texts("groups");
+    user.messaging = doc.text("msghandle");
+    let bits = |(id, bits): (String, Value)| {
+        Some((target(&id)?, whole(&bits).and_then(|bits| u32::try_from(bits).ok())?))
+    };
+    user.notify = doc.object("notify").into_iter().filter_map(bits).collect();
     let factors = factors(&mut doc, id);
     doc.ignore(&["access", "pastlogin", "lastnotify", "subscriptions"]);
     doc.drop_with_remark(
@@ -42,7 +47,7 @@ pub(super) fn account(mut doc: Document<'_>) -> Option<(User, Option<Factors>)> 
         "codes by e-mail, \
         text message, push or Duo are not offered",
     );
-    doc.drop_with_remark(&["webpush", "msghandle", "notify"], "no such notifications are sent");
+    doc.drop_with_remark(&["webpush"], "no such notifications are sent");
     Some((user, factors))
 }
 

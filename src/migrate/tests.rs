@@ -110,6 +110,9 @@ fn encrypted_records_are_opened_and_without_their_phrase_left_out() {
     assert_eq!(moved.user("admin").password, expected);
 }
 
+/// A device group of the captured server.
+const LAB: &str = "mesh//KEa5PS6UFGlervZrNp8tnm$n$jmK9iRkn$iKGUv4dA80KcD8aJrcMzeQy5t5FaAx";
+
 #[test]
 fn accounts_keep_their_rights_passwords_and_codes() {
     let moved = Move::new(&lines("mainLines"));
@@ -119,8 +122,7 @@ fn accounts_keep_their_rights_passwords_and_codes() {
     let admin = moved.user("admin");
     assert!(admin.site.is_full() && admin.email_verified);
     assert_eq!(admin.email.as_deref(), Some("a@b.c"));
-    let lab = "mesh//KEa5PS6UFGlervZrNp8tnm$n$jmK9iRkn$iKGUv4dA80KcD8aJrcMzeQy5t5FaAx";
-    let lab: GroupId = lab.parse().unwrap();
+    let lab: GroupId = LAB.parse().unwrap();
     let link = admin.link(&LinkTarget::Group(lab.clone())).expect("names are unescaped");
     assert_eq!((link.rights, link.notify), (Rights::FULL, 6));
 
@@ -152,10 +154,14 @@ fn an_old_password_and_a_one_time_password_work() {
         "_id": "user//eve", "type": "user", "name": "Eve", "domain": "", "creation": 5,
         "salt": known["salt"], "hash": known["hash"], "passchange": -1,
         "otpsecret": "JBSWY3DPEHPK3PXP",
+        "msghandle": "telegram:@eve", "groups": ["north"], "notify": {LAB: 6, "x": 1},
     });
     let moved = Move::new(&format!("{user}\n"));
     moved.run(false).unwrap();
     let eve = moved.user("eve");
+    assert_eq!(eve.messaging.as_deref(), Some("telegram:@eve"));
+    assert_eq!(eve.realms, ["north"]);
+    assert_eq!(eve.notify, [(LinkTarget::Group(LAB.parse().unwrap()), 6)]);
     let text = known["password"].as_str().unwrap();
     assert_eq!(verify(&eve.password, text), Verdict::RightButUpgrade);
     assert_eq!(eve.password_changed, None, "it must be changed at the next login");

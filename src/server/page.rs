@@ -97,6 +97,11 @@ fn respond(status: StatusCode, body: Bytes) -> Response<Body> {
     response
 }
 
+/// Whether a request wants JSON rather than a page.
+pub fn accepts_json(headers: &HeaderMap) -> bool {
+    said(headers, header::ACCEPT).is_some_and(|accept| accept.contains("application/json"))
+}
+
 fn said(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }

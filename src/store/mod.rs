@@ -399,6 +399,19 @@ impl Store {
         }
     }
 
+    /// Every record, as a snapshot would hold it.
+    #[cfg(test)]
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        let (mut bytes, mut cursor) = (Vec::new(), Some(state::Cursor::default()));
+        let records = self.core.records.machine.borrow();
+        while let Some(at) = cursor {
+            let mut part = Vec::new();
+            cursor = records.state.snapshot(at, Millis(0), &mut part);
+            bytes.append(&mut part);
+        }
+        bytes
+    }
+
     fn commit(&self, frame: &[u8]) -> Commit {
         if self.core.disk.is_none() {
             return Commit::done();

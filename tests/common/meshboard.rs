@@ -25,7 +25,15 @@ impl Meshboard {
     /// # Panics
     /// If a command fails or the server does not start.
     pub fn start() -> Self {
-        let server = Self::start_empty();
+        Self::start_complete_with(&json!({}))
+    }
+
+    /// The same with more in its `config.json`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_complete_with(more: &Value) -> Self {
+        let server = Self::start_with(more);
         let tarball = package::package_tgz();
         server.command(&["user", "add", ADMIN, "--admin", "--password", PASSWORD]);
         let mut arguments = vec!["agents", "install", "--from"];
@@ -46,7 +54,7 @@ impl Meshboard {
         Self::start_with(&json!({}))
     }
 
-    /// The same with more in its `config.json`.
+    /// The same, without account and agents, with more in its `config.json`.
     ///
     /// # Panics
     /// If it does not start.

@@ -6,6 +6,7 @@
 //! request and asks the hub for rights; a handler is called with what was granted and nothing else.
 //! What a user has no right on at all is, in every answer, the same as what does not exist.
 
+mod account_self;
 mod call;
 mod device_edit;
 mod device_reports;
@@ -13,17 +14,27 @@ mod devices;
 mod group_members;
 mod groups;
 mod history;
+mod invites;
+mod messages;
+mod named;
+mod notes;
 mod power;
 mod remote;
 mod server;
+mod user_edit;
+mod user_groups;
 mod users;
 
 use std::rc::Rc;
 
-use crate::model::rights::Subject;
-use crate::model::{Device, Group, GroupId, GroupKind, NodeId, Rights, SiteRights};
+use crate::model::rights::Authority;
+use crate::model::{Rights, SiteRights, User, UserGroup};
 
 pub(super) use call::{Answer, Call};
+use named::{
+    Cause, Choice, OnDevice, OnGroup, account_named, device_named, devices_named, group_named,
+    user_group, user_group_named, visible_account, visible_device,
+};
 
 use super::request::Request;
 
@@ -49,6 +60,10 @@ pub(super) enum Need {
     Site(SiteRights, for<'a> fn(&'a Call) -> Answer<'a>),
     /// That a restriction is not imposed on the account.
     Unrestricted(SiteRights, for<'a> fn(&'a Call) -> Answer<'a>),
+    /// That much authority over the account named by `userid`, `username` or `id`.
+    Account(Authority, for<'a> fn(&'a Call, Rc<User>) -> Answer<'a>),
+    /// To manage user groups; this one is named by `ugrpid`.
+    UserGroup(for<'a> fn(&'a Call, Rc<UserGroup>) -> Answer<'a>),
     /// A right on the device group named by `meshid`, `meshname` or `meshidname`.
     Group(Rights, for<'a> fn(&'a Call, OnGroup) -> Answer<'a>),
     /// All these rights on the device named by `nodeid`; an empty set means any right at all.
@@ -108,10 +123,11 @@ const fn action(name: &'static str, echo: Echo, need: Need, refusal: Refusal) ->
     Action { name, echo, need, refusal }
 }
 
+use Authority::{Manage, See};
 use Echo::{Both, Nothing, ResponseId, Tag};
 use Need::{
-    Device as OnOne, DeviceAnyOf, Devices as OnEach, DevicesToGroup, Group as OnMesh, Login, Site,
-    Unrestricted,
+    Account as OnUser, Device as OnOne, DeviceAnyOf, Devices as OnEach, DevicesToGroup,
+    Group as OnMesh, Login, Site, Unrestricted, UserGroup as OnTeam,
 };
 use Refusal::{NoInfo, Numbered, Silent, Unroutable};
 use Wanted::{Always, By};
@@ -137,19 +153,122 @@ pub(super) static ACTIONS: &[Action] = &[
         Site(SiteRights::MANAGE_USERS, users::list),
         says("", "", "Access denied"),
     ),
-    action("usergroups", Tag, Login(users::list_groups), Silent),
     action(
         "adduser",
         ResponseId,
         Site(SiteRights::MANAGE_USERS, users::add),
         Numbered("Permission denied", 1),
     ),
-    action("edituser", ResponseId, Site(SiteRights::MANAGE_USERS, users::edit), Silent),
+    action(
+        "adduserbatch",
+        ResponseId,
+        Site(SiteRights::MANAGE_USERS, users::add_many),
+        says("", "", "Access denied"),
+    ),
+    action(
+        "edituser",
+        ResponseId,
+        OnUser(Manage, user_edit::edit),
+        says("Invalid userid", "User does not exists", ""),
+    ),
     action(
         "deleteuser",
         ResponseId,
-        Site(SiteRights::MANAGE_USERS, users::delete),
+        OnUser(Manage, user_edit::delete),
+        says("Invalid userid", "User does not exists", "Permission denied"),
+    ),
+    action("previousLogins", Nothing, Login(history::logins), Silent),
+    // One's own account
+    action(
+        "changelang",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::language),
+        Silent,
+    ),
+    action(
+        "changeemail",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::email),
+        Silent,
+    ),
+    action(
+        "removePhone",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::remove_phone),
+        Silent,
+    ),
+    action(
+        "removeMessaging",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::remove_messaging),
+        Silent,
+    ),
+    action("updateUserImage", Nothing, Login(account_self::image), Silent),
+    action(
+        "userWebState",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::web_state),
+        Silent,
+    ),
+    action(
+        "changemeshnotify",
+        ResponseId,
+        OnMesh(VISIBLE, account_self::notify_of_group),
+        says("Invalid group identifier", "Access denied", ""),
+    ),
+    action(
+        "changeusernotify",
+        ResponseId,
+        OnOne(VISIBLE, account_self::notify_of_device),
+        says("Invalid device identifier", "Access denied", ""),
+    ),
+    action("getNotes", Nothing, Login(notes::get), Silent),
+    action("setNotes", Nothing, Login(notes::set), Silent),
+    // What needs a mail, SMS or messaging service, which this server has not
+    action("verifyemail", Nothing, Login(server::ignore), Silent),
+    action("verifyPhone", Nothing, Login(server::ignore), Silent),
+    action("confirmPhone", Nothing, Login(server::ignore), Silent),
+    action("verifyMessaging", Nothing, Login(server::ignore), Silent),
+    action("confirmMessaging", Nothing, Login(server::ignore), Silent),
+    action("emailuser", Nothing, Login(messages::no_mail), Silent),
+    action("smsuser", Nothing, Login(messages::no_sms), Silent),
+    action("msguser", Nothing, Login(messages::no_messaging), Silent),
+    action("inviteAgent", ResponseId, Login(invites::by_mail), Silent),
+    // Messages between people
+    action(
+        "userbroadcast",
+        ResponseId,
+        Site(SiteRights::MANAGE_USERS, messages::broadcast),
         says("", "", "Permission denied"),
+    ),
+    action("notifyuser", Nothing, OnUser(See, messages::notify), Silent),
+    action("interuser", Nothing, Login(messages::inter_user), Silent),
+    // User groups
+    action("usergroups", Tag, Login(user_groups::list), Silent),
+    action(
+        "createusergroup",
+        ResponseId,
+        Site(SiteRights::USER_GROUPS, user_groups::create),
+        says("", "", "Permission denied"),
+    ),
+    action(
+        "deleteusergroup",
+        ResponseId,
+        OnTeam(user_groups::delete),
+        says("Invalid group id", "Unknown device group", "Permission denied"),
+    ),
+    action("editusergroup", Nothing, OnTeam(user_groups::edit), Silent),
+    action(
+        "addusertousergroup",
+        ResponseId,
+        OnTeam(user_groups::add_users),
+        says("Invalid groupid", "Invalid groupid", "Permission denied"),
+    ),
+    action(
+        "removeuserfromusergroup",
+        ResponseId,
+        OnTeam(user_groups::remove_user),
+        says("Invalid groupid", "Invalid groupid", "Permission denied"),
     ),
     // Device groups
     action("meshes", Tag, Login(groups::list), Silent),
@@ -182,6 +301,12 @@ pub(super) static ACTIONS: &[Action] = &[
         ResponseId,
         OnMesh(Rights::MANAGE_USERS, group_members::remove),
         says("Invalid groupid", "Unknown device group", "Permission denied"),
+    ),
+    action(
+        "createInviteLink",
+        Both,
+        OnMesh(VISIBLE, invites::link),
+        says("Invalid group id", "Invalid group id", "Invalid group id"),
     ),
     // Devices: reading
     action("nodes", Both, Login(devices::list), Silent),
@@ -254,42 +379,6 @@ pub(super) fn find(name: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.name == name)
 }
 
-/// A device on which the needed right was granted.
-#[derive(Clone, Debug)]
-pub(super) struct OnDevice {
-    pub(super) device: Rc<Device>,
-    /// Everything the user may do with it.
-    pub(super) rights: Rights,
-}
-
-/// A device group on which the needed right was granted.
-#[derive(Clone, Debug)]
-pub(super) struct OnGroup {
-    pub(super) group: Rc<Group>,
-    /// Everything the user may do with it.
-    pub(super) rights: Rights,
-}
-
-/// One of the devices a request named.
-#[derive(Clone, Debug)]
-pub(super) enum Choice {
-    /// The right is granted.
-    Granted(OnDevice),
-    /// Visible to the user, but the right is missing.
-    Denied,
-    /// Unknown, or invisible to the user.
-    Unknown,
-}
-
-/// Why a request is not performed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    Invalid,
-    Unknown,
-    Denied,
-    Duplicate,
-}
-
 impl Action {
     /// Performs `call` if the user has the right, or refuses it.
     pub(super) fn perform<'a>(&self, call: &'a Call) -> Answer<'a> {
@@ -308,6 +397,14 @@ impl Action {
             Need::Unrestricted(restriction, run) => {
                 granted(!site.restricted(restriction))?;
                 run(call)
+            }
+            Need::Account(authority, run) => {
+                granted(site.allows(SiteRights::MANAGE_USERS))?;
+                run(call, account_named(call, authority)?)
+            }
+            Need::UserGroup(run) => {
+                granted(site.allows(SiteRights::USER_GROUPS))?;
+                run(call, user_group_named(call)?)
             }
             Need::Group(right, run) => {
                 let group = group_named(call)?;
@@ -334,11 +431,14 @@ impl Action {
     }
 
     fn refuse(&self, call: &Call, cause: Cause) -> Answer<'static> {
-        if cause == Cause::Denied {
-            call.audit_refusal();
-        }
-        if cause == Cause::Duplicate {
-            return call.result("Duplicate device groups found");
+        match cause {
+            Cause::Denied => call.audit_refusal(),
+            Cause::Above => {
+                call.audit_refusal();
+                return call.result("Permission denied");
+            }
+            Cause::Duplicate => return call.result("Duplicate device groups found"),
+            Cause::Invalid | Cause::Unknown => {}
         }
         match self.refusal {
             Silent => Answer::none(),
@@ -346,7 +446,7 @@ impl Action {
                 let text = match cause {
                     Cause::Invalid | Cause::Duplicate => invalid,
                     Cause::Unknown => unknown,
-                    Cause::Denied => denied,
+                    Cause::Denied | Cause::Above => denied,
                 };
                 if text.is_empty() { Answer::none() } else { call.result(text) }
             }
@@ -355,68 +455,6 @@ impl Action {
             Unroutable => call.routed("Unable to route"),
         }
     }
-}
-
-/// The device named by `nodeid`, if the user has any right on it.
-fn device_named(call: &Call) -> Result<OnDevice, Cause> {
-    let text = call.request.text_within("nodeid", 1, 1024).ok_or(Cause::Invalid)?;
-    visible_device(call, text).ok_or(Cause::Unknown)
-}
-
-fn visible_device(call: &Call, id: &str) -> Option<OnDevice> {
-    let id = NodeId::parse_in(&call.user.id.domain, id).ok()?;
-    let device = call.hub().store.device(&id)?;
-    let rights = call.hub().rights_on_device(&call.user, &device);
-    (!rights.is_empty()).then_some(OnDevice { device, rights })
-}
-
-/// What the user may do with each of `nodeids`, in their order.
-fn devices_named(call: &Call, wanted: Wanted) -> Result<Vec<Choice>, Cause> {
-    let right = match wanted {
-        Always(right) => right,
-        By(right) => right(&call.request),
-    };
-    let ids = call.request.texts("nodeids", 1024).ok_or(Cause::Invalid)?;
-    Ok(ids
-        .into_iter()
-        .map(|id| match visible_device(call, id) {
-            Some(granted) if granted.rights.allows(right) => Choice::Granted(granted),
-            Some(_) => Choice::Denied,
-            None => Choice::Unknown,
-        })
-        .collect())
-}
-
-/// The group named by `meshid`, or by its name in `meshname` (`meshidname` in editmesh), if the
-/// user has any right on it. Names count for agent groups only, as in MeshCentral.
-fn group_named(call: &Call) -> Result<OnGroup, Cause> {
-    let request = &call.request;
-    if request.get("meshid").is_none() {
-        // editmesh may rename: there `meshidname` is the group and `meshname` its new name.
-        let name = request.text("meshidname").or_else(|| request.text("meshname"));
-        return group_by_name(call, name.ok_or(Cause::Invalid)?);
-    }
-    let text = request.text_within("meshid", 8, 134).ok_or(Cause::Invalid)?;
-    let id = GroupId::parse_in(&call.user.id.domain, text).map_err(|_| Cause::Unknown)?;
-    let group = call.hub().store.group(&id).filter(|group| group.deleted.is_none());
-    visible_group(call, group.ok_or(Cause::Unknown)?).ok_or(Cause::Unknown)
-}
-
-fn visible_group(call: &Call, group: Rc<Group>) -> Option<OnGroup> {
-    let rights = call.hub().rights(&call.user, Subject::Group(&group.id));
-    (!rights.is_empty()).then_some(OnGroup { group, rights })
-}
-
-fn group_by_name(call: &Call, name: &str) -> Result<OnGroup, Cause> {
-    let mut found = call
-        .hub()
-        .store
-        .groups(&call.user.id.domain)
-        .into_iter()
-        .filter(|group| group.kind == GroupKind::Agent && group.name == name)
-        .filter_map(|group| visible_group(call, group));
-    let group = found.next().ok_or(Cause::Invalid)?;
-    if found.next().is_some() { Err(Cause::Duplicate) } else { Ok(group) }
 }
 
 #[cfg(test)]
