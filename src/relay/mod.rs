@@ -1,0 +1,3 @@
+//! Sessions through the relay.
+
+pub mod desktop;
