@@ -7,6 +7,7 @@ mod addresses;
 mod parse;
 mod place;
 mod read;
+mod recording;
 mod table;
 mod tree;
 
@@ -18,6 +19,7 @@ use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 pub use addresses::AddressRules;
 pub use parse::{ConfigError, load, parse};
 pub use place::{Place, Problem, Warning, WarningKind};
+pub use recording::{Recording, RecordingLimits};
 
 /// Everything `config.json` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -182,6 +184,8 @@ pub struct Domain {
     pub user_addresses: AddressRules,
     /// `agentAllowedIP` / `agentBlockedIP`, in addition to those of the settings.
     pub agent_addresses: AddressRules,
+    /// `sessionRecording`: which sessions are recorded; `None` means none.
+    pub recording: Option<Recording>,
     /// `limits.maxDevices`.
     pub max_devices: Option<usize>,
     /// `limits.maxAgentSessions`.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::addresses::{self, AddressRules};
 use super::place::{Problem, Warning};
 use super::read::{Notes, Section};
+use super::recording::recording;
 use super::tree::{self, Entry, Node, Origin, Table, Value};
 use super::{BackupPlan, Config, Domain, InterUser, LoginLimit, Reach, Settings, table};
 use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
@@ -437,6 +438,7 @@ fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
         consent: consent(section),
         user_addresses: addresses(section, "user"),
         agent_addresses: addresses(section, "agent"),
+        recording: recording(section),
         ..Domain::default()
     };
     if let Some(limits) = section.section("limits") {

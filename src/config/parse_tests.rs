@@ -129,6 +129,7 @@ fn every_supported_setting_arrives() {
         consent: 1,
         user_addresses: AddressRules::default(),
         agent_addresses: AddressRules::default(),
+        recording: None,
         max_devices: Some(1),
         max_agent_sessions: Some(2),
         max_user_accounts: Some(3),

@@ -233,7 +233,6 @@ pub(super) static DOMAIN: Names = Names {
         "autoremoveinactivedevices",
         "usersessionidletimeout",
         "logoutonidlesessiontimeout",
-        "sessionrecording",
         "localsessionrecording",
         "geolocation",
         "iplocation",

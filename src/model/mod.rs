@@ -21,4 +21,4 @@ pub use record::{
     Secret, User, UserGroup,
 };
 pub use rights::{Rights, SiteRights};
-pub use time::{Clock, Millis, Seconds};
+pub use time::{Clock, Millis, Seconds, Utc};

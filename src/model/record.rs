@@ -127,6 +127,8 @@ pub struct User {
 impl User {
     /// Flag 1: there is an image of the account among the documents.
     pub const HAS_IMAGE: u32 = 1;
+    /// Flag 2: all sessions of the account are recorded.
+    pub const RECORD: u32 = 2;
 
     /// A new account without rights, e-mail or links.
     pub fn new(id: UserId, name: &str, password: PasswordHash, now: Millis) -> Self {
@@ -230,7 +232,7 @@ pub struct Group {
     pub kind: GroupKind,
     /// Description, at most 1024 characters.
     pub desc: String,
-    /// [`Group::EPHEMERAL`], [`Group::SYNC_NAME`], 4 record sessions, [`Group::PREFER_AGENT_NAME`].
+    /// [`Group::EPHEMERAL`], [`Group::SYNC_NAME`], [`Group::RECORD`], [`Group::PREFER_AGENT_NAME`].
     pub flags: u32,
     /// Consent flags for sessions on its devices.
     pub consent: u32,
@@ -264,6 +266,8 @@ impl Group {
     pub const EPHEMERAL: u32 = 1;
     /// Flag 2: the device name follows the host name.
     pub const SYNC_NAME: u32 = 2;
+    /// Flag 4: sessions with its devices are recorded.
+    pub const RECORD: u32 = 4;
     /// Flag 8: the agent's own name wins over the host name.
     pub const PREFER_AGENT_NAME: u32 = 8;
 }
@@ -365,6 +369,9 @@ pub struct UserGroup {
 }
 
 impl UserGroup {
+    /// Flag 2: sessions that are possible only through the group are recorded.
+    pub const RECORD: u32 = 2;
+
     /// The right its members have on `target`, if it gives one.
     pub fn link(&self, target: &LinkTarget) -> Option<&Link> {
         self.links.iter().find(|l| l.to == *target)
