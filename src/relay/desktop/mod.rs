@@ -8,7 +8,7 @@ mod journal;
 pub mod multiplex;
 pub mod picture;
 mod quality;
-mod screen;
+pub(in crate::relay) mod screen;
 mod state;
 mod viewer;
 pub mod wire;

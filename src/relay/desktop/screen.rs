@@ -28,10 +28,10 @@ const ENTRY: usize = 96;
 const BUDGET: std::ops::RangeInclusive<usize> = (1 << 20)..=(12 << 20);
 
 /// Place of an image in the order of drawing; later ones are larger, none is 0.
-pub(super) type Position = u64;
+pub(in crate::relay) type Position = u64;
 
 /// See the module.
-pub(super) struct Screen {
+pub(in crate::relay) struct Screen {
     size: Size,
     /// Side of a cell in pixels.
     side: u32,
@@ -57,7 +57,7 @@ struct Image {
 impl Screen {
     /// A screen of which nothing is known. `after` is the newest position given out before, so
     /// that positions stay valid from screen to screen.
-    pub(super) fn new(size: Size, after: Position) -> Self {
+    pub(in crate::relay) fn new(size: Size, after: Position) -> Self {
         let (width, height) = (u32::from(size.width), u32::from(size.height));
         let mut side = CELL;
         while width.div_ceil(side) * height.div_ceil(side) > CELLS_MAX {
@@ -80,28 +80,28 @@ impl Screen {
     }
 
     /// Its size.
-    pub(super) fn size(&self) -> Size {
+    pub(in crate::relay) fn size(&self) -> Size {
         self.size
     }
 
     /// The newest position given out.
-    pub(super) fn newest(&self) -> Position {
+    pub(in crate::relay) fn newest(&self) -> Position {
         self.next - 1
     }
 
     /// Whether what is kept draws every pixel as it is.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(in crate::relay) fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
     /// The first image after `position`.
-    pub(super) fn after(&self, position: Position) -> Option<(Position, &Bytes)> {
+    pub(in crate::relay) fn after(&self, position: Position) -> Option<(Position, &Bytes)> {
         let (at, image) = self.newer(position).next()?;
         Some((*at, &image.data))
     }
 
     /// Whether `count` images or more come after `position`.
-    pub(super) fn is_behind(&self, position: Position, count: usize) -> bool {
+    pub(in crate::relay) fn is_behind(&self, position: Position, count: usize) -> bool {
         self.newer(position).nth(count.saturating_sub(1)).is_some()
     }
 
@@ -111,7 +111,13 @@ impl Screen {
 
     /// Takes a new image: `data` draws `size` pixels at `x`, `y`. One beside the screen is dropped.
     /// Returns the newest image that had to go although it is still needed.
-    pub(super) fn add(&mut self, x: u16, y: u16, size: Size, data: Bytes) -> Option<Position> {
+    pub(in crate::relay) fn add(
+        &mut self,
+        x: u16,
+        y: u16,
+        size: Size,
+        data: Bytes,
+    ) -> Option<Position> {
         let (x, y) = (u32::from(x), u32::from(y));
         let right = (x + u32::from(size.width)).min(self.size.width.into());
         let bottom = (y + u32::from(size.height)).min(self.size.height.into());

@@ -74,12 +74,24 @@ impl Input {
         match (self, command) {
             (Self::Full, _) => true,
             (Self::Nothing, _) => false,
-            // A key that goes up does nothing but end what went before.
-            (Self::Limited, FromViewer::Key { action: KeyAction::Up, .. }) => true,
-            (Self::Limited, FromViewer::Key { action: KeyAction::Down, code }) => {
-                matches!(code, 8 | 13 | 32..=90)
+            (
+                Self::Limited,
+                FromViewer::Key { action: KeyAction::Up | KeyAction::ExtendedUp, .. },
+            ) => {
+                // A key that goes up does nothing but end what went before.
+                true
             }
-            (Self::Limited, FromViewer::Mouse { .. } | FromViewer::Unicode { .. }) => true,
+            (Self::Limited, FromViewer::Key { code, .. }) => matches!(code, 8 | 13 | 32..=90),
+            (Self::Limited, FromViewer::Unicode { unit, .. }) => {
+                matches!(unit, 8 | 13) || *unit >= 32
+            }
+            (
+                Self::Limited,
+                FromViewer::Mouse { .. }
+                | FromViewer::SelectDisplay(_)
+                | FromViewer::InitTouch
+                | FromViewer::Touch(_),
+            ) => true,
             (Self::Limited, _) => false,
         }
     }

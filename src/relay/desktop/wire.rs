@@ -36,6 +36,16 @@ pub fn commands(message: &[u8]) -> Commands<'_> {
     Commands { rest: message }
 }
 
+/// The first command of a message of which only the beginning is there; its payload ends where
+/// that does.
+pub fn first_of(beginning: &[u8]) -> Option<Command<'_>> {
+    let inner = match header(beginning)? {
+        (JUMBO, 8) => beginning.get(8..)?,
+        _ => beginning,
+    };
+    Some(Command { number: be16(inner, 0)?, payload: inner.get(4..)?, bytes: beginning })
+}
+
 impl<'a> Commands<'a> {
     /// What has not been taken apart, or cannot be.
     pub fn rest(&self) -> &'a [u8] {
@@ -522,6 +532,8 @@ mod tests {
         let head = hex(&vectors()["agent_messages_seen"]["jumbo_header_then_jpeg"]);
         assert_eq!((bytes.len(), &bytes[..16]), (111_462, &head[..16]));
         assert_eq!(only(&bytes).number, 3);
+        let first = first_of(&bytes[..20]).unwrap();
+        assert_eq!((first.number, first.payload), (3, &bytes[12..20]));
     }
 
     #[test]
