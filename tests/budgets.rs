@@ -162,7 +162,8 @@ fn serve(data: &Path, group: GroupId, port: u16, ready: &mpsc::Sender<()>) {
         room.set_server(rsa.agent_server);
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
         let tls = tls.server_config().expect("the certificate is good");
-        let app = App::new(executor.clone(), hub, room, tls, port).expect("there is randomness");
+        let app = App::new(executor.clone(), hub, room, tls, port, data);
+        let app = app.expect("there is randomness");
         ready.send(()).expect("the test waits");
         http::serve_tls(app, listener, Port::Main).await;
     };

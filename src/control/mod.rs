@@ -17,13 +17,14 @@ pub mod session;
 pub mod setup;
 pub mod socket;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use crate::hub::Hub;
 use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
 use crate::model::Key48;
+use crate::relay::recording::Recordings;
 use crate::store::Store;
 
 /// What a session tells about the server it runs on; filled in by the wiring.
@@ -79,6 +80,8 @@ pub struct Control {
     passwords: Passwords,
     /// Keys of cookies.
     keys: CookieKeys,
+    /// Set by the wiring.
+    recordings: OnceCell<Rc<Recordings>>,
     /// Replaced when the web certificate is.
     facts: RefCell<Rc<ServerFacts>>,
     /// The door.
@@ -97,8 +100,17 @@ impl Control {
     ) -> Rc<Self> {
         let gate = auth::Gate::new(hub.clone(), passwords.clone(), keys.login.clone());
         let invitations = invitations::Invitations::new(hub.clone(), keys.invitation.clone());
-        let facts = RefCell::new(Rc::new(facts));
-        Rc::new(Self { hub, passwords, keys, facts, gate, invitations })
+        let (facts, recordings) = (RefCell::new(Rc::new(facts)), OnceCell::new());
+        Rc::new(Self { hub, passwords, keys, recordings, facts, gate, invitations })
+    }
+
+    /// Lets sessions list recordings. Counts once.
+    pub fn set_recordings(&self, recordings: Rc<Recordings>) {
+        let _ = self.recordings.set(recordings);
+    }
+
+    fn recordings(&self) -> Option<Rc<Recordings>> {
+        self.recordings.get().cloned()
     }
 
     /// The facts in force.

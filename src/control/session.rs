@@ -174,6 +174,7 @@ impl Session {
         let (hub, facts) = (&self.control.hub, self.control.facts());
         let config = hub.config();
         let domain = &user.id.domain;
+        let recording = config.domain(domain).recording.as_ref();
         let suffix = if domain.is_default() { String::new() } else { format!("/{domain}") };
         let port = if facts.port == 443 { String::new() } else { format!(":{}", facts.port) };
         let name = facts.name.as_deref().unwrap_or(&self.login.host);
@@ -187,7 +188,8 @@ impl Session {
             "domainauth": false,
             "serverTime": hub.now(),
             "features": features(config.settings.reach, facts.mps_port != 0)
-                | if config.domain(domain).agent_invite_codes { INVITE_CODES } else { 0 },
+                | if config.domain(domain).agent_invite_codes { INVITE_CODES } else { 0 }
+                | if recording.is_some() { RECORDINGS } else { 0 },
             "features2": if config.settings.no_agent_update { NO_AGENT_UPDATE } else { 0 },
             "languages": ["en"],
             "tlshash": facts.tls_hash.hex(),
@@ -199,6 +201,18 @@ impl Session {
             "logoutonidlesessiontimeout": true,
         });
         let Value::Object(mut info) = info else { return String::new() };
+        if let Some(recording) = recording {
+            // The page offers the flags that count.
+            for (name, counts) in [
+                ("usersSessionRecording", recording.only_users),
+                ("userGroupsSessionRecording", recording.only_user_groups),
+                ("devGroupSessionRecording", recording.only_device_groups),
+            ] {
+                if counts {
+                    info.insert(name.into(), 1.into());
+                }
+            }
+        }
         if user.site.is_full()
             && let Some(end) = facts.cert_expires
         {
@@ -226,6 +240,8 @@ impl Drop for Session {
 
 /// Bit of `features`: people get invitations for codes.
 const INVITE_CODES: u32 = 0x100_0000;
+/// Bit of `features`: sessions are recorded.
+const RECORDINGS: u32 = 0x0800_0000;
 /// Bit of `features2`: agents are not updated.
 const NO_AGENT_UPDATE: u32 = 0x10;
 

@@ -11,6 +11,7 @@ pub mod http;
 pub mod invite;
 mod listen;
 pub mod process;
+pub mod recordings;
 pub mod routes;
 pub mod run;
 mod service;

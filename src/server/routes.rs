@@ -20,6 +20,7 @@ use super::app::{App, Port};
 use super::domain;
 use super::downloads::{self, Reader};
 use super::invite;
+use super::recordings;
 use super::setup;
 use super::upgrade::upgrade;
 
@@ -43,8 +44,10 @@ pub async fn route(
         }
         permitted
     };
-    let of_people =
-        matches!(path, "control.ashx" | "" | "setup" | "register" | "agentinvite" | "invite");
+    let of_people = matches!(
+        path,
+        "control.ashx" | "recordings.ashx" | "" | "setup" | "register" | "agentinvite" | "invite"
+    );
     if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
         return text(StatusCode::FORBIDDEN, "not from your address");
     }
@@ -81,6 +84,10 @@ pub async fn route(
             upgrade(&app, request, remote, REQUEST_MAX, move |socket, place| async move {
                 socket::serve(&control, socket, &asked.upgrade(), place).await;
             })
+        }
+        ("recordings.ashx", Port::Main) if request.method() == Method::GET => {
+            let asked = Asked::of(&request, domain, remote);
+            recordings::serve(&app, request, asked).await
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
         ("", Port::Main) if request.method() == Method::GET => setup::page(&app, &domain),
@@ -129,10 +136,12 @@ fn has_agent_key(app: &App, keys: &[String], uri: &hyper::Uri, remote: SocketAdd
     accepted
 }
 
-/// What an upgrade request says of its sender, kept until the socket is there.
-struct Asked {
-    domain: DomainId,
-    remote: SocketAddr,
+/// What a request says of its sender, kept until it is looked at.
+pub struct Asked {
+    /// The tenant.
+    pub domain: DomainId,
+    /// Where the sender is.
+    pub remote: SocketAddr,
     host: Option<String>,
     origin: Option<String>,
     meshauth: Option<String>,
@@ -154,7 +163,8 @@ impl Asked {
         }
     }
 
-    fn upgrade(&self) -> Upgrade<'_> {
+    /// The same for the door.
+    pub fn upgrade(&self) -> Upgrade<'_> {
         Upgrade {
             domain: &self.domain,
             remote: self.remote,

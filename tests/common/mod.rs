@@ -7,6 +7,7 @@
 // Every test program uses a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod desktop;
 pub mod https;
 pub mod installation;
 pub mod meshboard;
@@ -16,8 +17,10 @@ pub mod ports;
 pub mod process;
 #[path = "../../benches/fleet/simulated/mod.rs"]
 pub mod simulated;
+pub mod socket;
 pub mod stock_agent;
 pub mod stock_server;
+pub mod x_server;
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ use crate::hub::{AgentCommand, Hub, SessionLink};
 use crate::identity::cookie::CookieKey;
 use crate::identity::password::Passwords;
 use crate::model::{Device, Event, EventKind, Group, Target, User};
+use crate::relay::recording::Recordings;
 use crate::store::{Commit, Record};
 
 use super::super::auth::Login;
@@ -140,6 +141,11 @@ impl Call {
     /// The key of login and relay cookies.
     pub(super) fn cookies(&self) -> &CookieKey {
         &self.control.keys.login
+    }
+
+    /// The recordings, if this server keeps any.
+    pub(super) fn recordings(&self) -> Option<Rc<Recordings>> {
+        self.control.recordings()
     }
 
     pub(super) fn session(&self) -> &Rc<SessionLink> {

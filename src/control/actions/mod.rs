@@ -19,6 +19,7 @@ mod messages;
 mod named;
 mod notes;
 mod power;
+mod recordings;
 mod remote;
 mod server;
 mod user_edit;
@@ -327,6 +328,7 @@ pub(super) static ACTIONS: &[Action] = &[
     action("lastconnects", Tag, Login(history::last_connects), Silent),
     action("powertimeline", Tag, OnOne(VISIBLE, history::power), Silent),
     action("events", Tag, Login(history::events), Silent),
+    action("recordings", Tag, Site(SiteRights::RECORDINGS, recordings::list), Silent),
     // Devices: changing
     action(
         "changedevice",

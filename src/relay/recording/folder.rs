@@ -99,10 +99,11 @@ impl Folder {
                 continue;
             }
             let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
+            let millis = u64::try_from(stat.st_mtime_nsec).unwrap_or_default() / 1_000_000;
             entries.push(Entry {
                 name: name.to_owned(),
                 len: u64::try_from(stat.st_size).unwrap_or_default(),
-                modified: Millis(seconds.saturating_mul(1000)),
+                modified: Millis(seconds.saturating_mul(1000).saturating_add(millis)),
             });
             if entries.len() >= ENTRIES_MAX {
                 log::warn!("more than {ENTRIES_MAX} recordings in a folder: the rest is not seen");

@@ -221,6 +221,18 @@ impl Recorder {
         }
     }
 
+    /// Whether [`Self::next`] would say something else than before: then whoever drives this is to
+    /// be woken.
+    pub fn wants_next(&self) -> bool {
+        let due = self.since.is_none() || self.waiting >= LOT || self.phase != Phase::Recording;
+        due && self.in_flight.is_none()
+    }
+
+    /// Everything that waits, at once.
+    pub fn flush(&mut self) -> Work {
+        Work::Write(self.lot())
+    }
+
     /// What the disk has to do now.
     pub fn next(&mut self, now: Instant) -> Next {
         if self.phase == Phase::Closed {

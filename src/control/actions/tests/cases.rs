@@ -5,6 +5,7 @@
 use super::*;
 use crate::control::testing::journal;
 use crate::model::LastSeen;
+use crate::relay::recording::Recordings;
 use crate::store::DetailKind;
 
 /// What somebody must have to be answered.
@@ -52,7 +53,11 @@ pub(super) fn house() -> (World, Rc<crate::hub::AgentLink>) {
     let mut config = crate::config::Config::default();
     config.settings.allow_login_token = true;
     config.settings.inter_user_messaging = crate::config::InterUser::Everybody;
+    let root = config.domains.entry(Default::default()).or_default();
+    root.recording = Some(crate::config::Recording::default());
     let (world, agent) = lab_with(config);
+    let recordings = Recordings::new(world.hub.clone(), std::path::Path::new("no such folder"));
+    world.control.set_recordings(recordings);
     let team = world.user_group(5, "team");
     let mut group = (*world.hub.store.user_group(&team).unwrap()).clone();
     group.set_link(LinkTarget::Group(group_id(3)), Some(Rights::REMOTE_CONTROL));
@@ -133,6 +138,7 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
             vec![(Session, Reads, json!({}))]
         }
         "getDeviceDetails" => vec![(Session, Reads, json!({"type": "json"}))],
+        "recordings" => vec![(OnServer(SiteRights::RECORDINGS), Reads, json!({}))],
         "events" => vec![
             (Session, Reads, json!({})),
             (Sight, Reads, json!({"nodeid": node})),
