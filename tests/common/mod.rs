@@ -13,6 +13,7 @@ pub mod installation;
 pub mod meshboard;
 pub mod meshctrl;
 pub mod package;
+pub mod player;
 pub mod ports;
 pub mod process;
 #[path = "../../benches/fleet/simulated/mod.rs"]
