@@ -181,7 +181,7 @@ impl<'a> FromAgent<'a> {
             Self::KeyLamps(lamps) => command(18, &[*lamps]),
             Self::Alert(text) => command(65, text),
             Self::Geometry(displays) => {
-                let bytes: Vec<u8> = displays.iter().flat_map(Display::to_bytes).collect();
+                let bytes: Vec<u8> = displays.iter().copied().flat_map(Display::to_bytes).collect();
                 command(82, &bytes)
             }
             Self::InputLock(locked) => command(87, &[u8::from(*locked)]),
@@ -222,7 +222,7 @@ impl Display {
         })
     }
 
-    fn to_bytes(&self) -> impl Iterator<Item = u8> + use<> {
+    fn to_bytes(self) -> impl Iterator<Item = u8> {
         let numbers = [self.id, self.x.cast_unsigned(), self.y.cast_unsigned()];
         numbers.into_iter().flat_map(u16::to_be_bytes).chain(self.size.to_bytes())
     }

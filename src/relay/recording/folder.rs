@@ -98,12 +98,10 @@ impl Folder {
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 continue;
             }
-            let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
-            let millis = u64::try_from(stat.st_mtime_nsec).unwrap_or_default() / 1_000_000;
             entries.push(Entry {
                 name: name.to_owned(),
                 len: u64::try_from(stat.st_size).unwrap_or_default(),
-                modified: Millis(seconds.saturating_mul(1000).saturating_add(millis)),
+                modified: modified(&stat),
             });
             if entries.len() >= ENTRIES_MAX {
                 log::warn!("more than {ENTRIES_MAX} recordings in a folder: the rest is not seen");
@@ -112,6 +110,14 @@ impl Folder {
         }
         Ok(entries)
     }
+}
+
+// The types of these members are not the same on every architecture.
+#[allow(clippy::useless_conversion)]
+fn modified(stat: &fs::Stat) -> Millis {
+    let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
+    let nanoseconds = u64::try_from(stat.st_mtime_nsec).unwrap_or_default();
+    Millis(seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000))
 }
 
 /// Does what a recorder asks for.

@@ -87,10 +87,10 @@ fn read(file: &File, len: u64) -> io::Result<Option<Index>> {
 /// Draws a message that is only its place.
 fn draw(screen: &mut Option<Screen>, beginning: &[u8], place: u64) {
     match wire::first_of(beginning).as_ref().and_then(FromAgent::parse) {
-        Some(FromAgent::ScreenSize(size)) => {
-            if screen.as_ref().is_none_or(|screen| screen.size() != size) {
-                *screen = Some(Screen::new(size, 0));
-            }
+        Some(FromAgent::ScreenSize(size))
+            if screen.as_ref().is_none_or(|screen| screen.size() != size) =>
+        {
+            *screen = Some(Screen::new(size, 0));
         }
         Some(FromAgent::Tile { x, y, image }) => {
             if let (Some(screen), Some(size)) = (screen, picture::size(image)) {
