@@ -41,6 +41,11 @@ const ARRIVAL: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A viewer with that many images before it is behind.
 const BEHIND: usize = 4;
+/// Commands of one message that are looked at. Agents send one in each, clients a few.
+const COMMANDS_MAX: usize = 256;
+/// Cells an image may claim to cover for each of its bytes. The best compression of a single
+/// colour that agents know draws a tenth of that; a few bytes must not cost a walk over the screen.
+const CELLS_PER_BYTE: usize = 16;
 /// Longest control message of a viewer that is understood.
 const CONTROL_MAX: usize = 4096;
 /// Consent flags that are about the desktop: notify, ask, privacy bar.
@@ -318,7 +323,7 @@ impl Multiplexer {
                 }
             }
             Message::Binary(bytes) => {
-                for command in wire::commands(bytes) {
+                for command in wire::commands(bytes).take(COMMANDS_MAX) {
                     if let Some(said) = FromAgent::parse(&command) {
                         self.agent_said(&said, state::own(command.bytes, bytes));
                     }
@@ -372,6 +377,9 @@ impl Multiplexer {
 
     fn draw(&mut self, x: u16, y: u16, image: &[u8], bytes: Bytes) {
         let (Some(screen), Some(size)) = (&mut self.screen, picture::size(image)) else { return };
+        if screen.cells_under(size) / CELLS_PER_BYTE > image.len() {
+            return;
+        }
         let lost: Option<Position> = screen.add(x, y, size, bytes);
         for viewer in self.viewers.values_mut() {
             viewer.missed |= lost.is_some_and(|lost| viewer.seen < lost);
@@ -394,7 +402,7 @@ impl Multiplexer {
                 _ => self.throw_out(id, now),
             }
         } else if matches!(message, Message::Binary(_)) {
-            for command in wire::commands(bytes) {
+            for command in wire::commands(bytes).take(COMMANDS_MAX) {
                 if let Some(said) = FromViewer::parse(&command) {
                     self.viewer_said(id, said, command.bytes, now);
                 }

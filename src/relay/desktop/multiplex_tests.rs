@@ -26,12 +26,13 @@ fn binary(bytes: Vec<u8>) -> Message {
     Message::binary(bytes)
 }
 
-/// A PNG of that size as far as anybody looks, `len` bytes behind its head.
+/// A PNG of that size as far as anybody looks, `len` bytes behind its head, or what is plausible.
 fn png(width: u16, height: u16, len: usize) -> Vec<u8> {
     let mut image = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
     image.extend(u32::from(width).to_be_bytes());
     image.extend(u32::from(height).to_be_bytes());
-    image.resize(image.len() + len, 0);
+    let plausible = usize::from(width) * usize::from(height) / 2048;
+    image.resize(image.len() + len.max(plausible), 0);
     image
 }
 
@@ -467,6 +468,18 @@ fn a_right_taken_away_ends_the_view() {
     assert!(!scene.mux.is_over());
     scene.mux.set_input(first, None, scene.now);
     assert!(scene.mux.is_over());
+}
+
+#[test]
+fn a_few_bytes_do_not_cover_a_screen() {
+    let (mut scene, id) = Scene::running();
+    let mut image = png(640, 480, 0);
+    image.truncate(24);
+    scene.agent(binary(FromAgent::Tile { x: 0, y: 0, image: &image }.encode()));
+    let many = FromAgent::KeyLamps(1).encode().repeat(COMMANDS_MAX);
+    scene.agent(binary([many, FromAgent::KeyLamps(2).encode()].concat()));
+    let lamps = binary(FromAgent::KeyLamps(1).encode());
+    assert_eq!(scene.take(id), [lamps], "neither the image nor the last of too many commands");
 }
 
 #[test]

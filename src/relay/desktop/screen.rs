@@ -84,6 +84,12 @@ impl Screen {
         self.size
     }
 
+    /// How many cells an image of that size may cover.
+    pub(in crate::relay) fn cells_under(&self, size: Size) -> usize {
+        let along = |of: u16, end: u16| usize::from(of.min(end)).div_ceil(self.side as usize);
+        along(size.width, self.size.width) * along(size.height, self.size.height)
+    }
+
     /// The newest position given out.
     pub(in crate::relay) fn newest(&self) -> Position {
         self.next - 1
