@@ -15,4 +15,5 @@ pub mod relay;
 pub mod server;
 pub mod store;
 pub mod tls;
+pub mod web;
 pub mod ws;

@@ -10,6 +10,7 @@ pub mod form;
 pub mod http;
 pub mod invite;
 mod listen;
+pub mod page;
 pub mod process;
 pub mod recordings;
 pub mod routes;

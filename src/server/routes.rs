@@ -20,6 +20,7 @@ use super::app::{App, Port};
 use super::domain;
 use super::downloads::{self, Reader};
 use super::invite;
+use super::page;
 use super::recordings;
 use super::setup;
 use super::upgrade::upgrade;
@@ -46,7 +47,14 @@ pub async fn route(
     };
     let of_people = matches!(
         path,
-        "control.ashx" | "recordings.ashx" | "" | "setup" | "register" | "agentinvite" | "invite"
+        "control.ashx"
+            | "recordings.ashx"
+            | ""
+            | "setup"
+            | "register"
+            | "welcome"
+            | "agentinvite"
+            | "invite"
     );
     if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
         return text(StatusCode::FORBIDDEN, "not from your address");
@@ -90,7 +98,11 @@ pub async fn route(
             recordings::serve(&app, request, asked).await
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
-        ("", Port::Main) if request.method() == Method::GET => setup::page(&app, &domain),
+        ("", Port::Main) if is_read(&request) => page::front(&app, &domain, request.headers()),
+        ("welcome", Port::Main) if is_read(&request) => page::welcome(&app, &domain),
+        (path, Port::Main) if path.starts_with("assets/") && is_read(&request) => {
+            page::asset(path, request.headers())
+        }
         ("setup", Port::Main) if request.method() == Method::POST => {
             setup::submit(app, domain, request, setup::FIRST).await
         }
@@ -124,6 +136,10 @@ async fn reader(
     let asked = Asked::of(request, domain.clone(), remote);
     let login = app.control.gate.admit(&asked.upgrade()).await.ok()?;
     app.hub.store.user(&login.user).map(Reader::User)
+}
+
+fn is_read(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
 /// Whether an agent brings one of the domain's keys, if there are any.

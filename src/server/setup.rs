@@ -1,12 +1,14 @@
 //! The pages on which people make accounts: the first one, with the code from the console, and
 //! their own where the configuration allows it.
 //!
-//! Plain HTML without script.
+//! Plain HTML without script, for programs built without the web page; that page sends the same
+//! forms and asks for JSON, `{"message":…}`.
 
 use std::rc::Rc;
 
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
+use serde_json::json;
 
 use crate::control::setup::{self, SetupError};
 use crate::model::DomainId;
@@ -14,6 +16,7 @@ use crate::model::DomainId;
 use super::answer::Body;
 use super::app::App;
 use super::form::{Form, FormError, html};
+use super::page::{self, accepts_json};
 
 /// The page at `/`.
 pub fn page(app: &App, domain: &DomainId) -> Response<Body> {
@@ -57,6 +60,12 @@ pub async fn submit(
     request: Request<Incoming>,
     asked: Account,
 ) -> Response<Body> {
+    let json = accepts_json(request.headers());
+    let tell = |status, message: &str| page::say(status, &json!({"message": message}));
+    let form = |status, asked, message: &str| match json {
+        true => tell(status, message),
+        false => form(status, asked, message),
+    };
     let fields = match Form::read(request).await {
         Ok(fields) => fields,
         Err(FormError::Foreign) => {
@@ -76,8 +85,12 @@ pub async fn submit(
         setup::register(hub, passwords, &domain, &name, &password).await
     };
     match made {
+        Ok(_) if json => tell(StatusCode::OK, "the account is made"),
         Ok(_) => {
             html(StatusCode::OK, "<p>Your account is made. Log in with <code>meshctrl</code>.</p>")
+        }
+        Err(error @ (SetupError::Done | SetupError::Closed)) if json => {
+            tell(StatusCode::GONE, &error.to_string())
         }
         Err(error @ (SetupError::Done | SetupError::Closed)) => {
             html(StatusCode::GONE, &format!("<p>{error}</p>"))

@@ -1,0 +1,128 @@
+//! The web page: its files, embedded at build time, and how each is to be served.
+//!
+//! Pure: names and headers in, bytes and headers out. `build.rs` makes the table of files; without
+//! the feature `web-ui` it is empty, and there is no page.
+
+mod policy;
+
+use std::borrow::Cow;
+use std::io::Read as _;
+
+pub use policy::policy;
+
+/// One file of the page, in two compressed forms.
+#[derive(Debug)]
+pub struct File {
+    name: &'static str,
+    /// Strong validator of the content, with its quotes.
+    pub etag: &'static str,
+    /// Length in bytes, uncompressed.
+    len: usize,
+    br: &'static [u8],
+    gz: &'static [u8],
+}
+
+include!(concat!(env!("OUT_DIR"), "/web.rs"));
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// What every browser takes over HTTPS.
+    Brotli,
+    /// What proxies in between may leave of that.
+    Gzip,
+    /// As it is, for everybody else: unpacked when it is asked for.
+    Identity,
+}
+
+impl Encoding {
+    /// The word of `Content-Encoding`; `None` if there is nothing to say.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Brotli => Some("br"),
+            Self::Gzip => Some("gzip"),
+            Self::Identity => None,
+        }
+    }
+
+    /// The best of what `accept`, an `Accept-Encoding` header, names. Quality values count only in
+    /// that 0 means no.
+    pub fn accepted(accept: Option<&str>) -> Self {
+        let named = |wanted: &str| {
+            accept.unwrap_or_default().split(',').any(|entry| {
+                let (name, parameters) = entry.split_once(';').unwrap_or((entry, ""));
+                let refused = parameters
+                    .trim()
+                    .strip_prefix("q=")
+                    .is_some_and(|quality| quality.parse() == Ok(0.0));
+                name.trim().eq_ignore_ascii_case(wanted) && !refused
+            })
+        };
+        if named("br") {
+            Self::Brotli
+        } else if named("gzip") {
+            Self::Gzip
+        } else {
+            Self::Identity
+        }
+    }
+}
+
+/// The page itself; `None` if the program was built without one.
+pub fn page() -> Option<&'static File> {
+    find("index.html")
+}
+
+/// A file the page refers to, by its path: `assets/app-1A2B3C4D.js`. Its name changes with its
+/// content, so whoever has it need not ask again.
+pub fn asset(path: &str) -> Option<&'static File> {
+    find(path).filter(|file| file.name != "index.html")
+}
+
+fn find(name: &str) -> Option<&'static File> {
+    FILES.iter().find(|file| file.name == name)
+}
+
+impl File {
+    /// Its media type.
+    pub fn kind(&self) -> &'static str {
+        match self.name.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("html") => "text/html; charset=utf-8",
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("svg") => "image/svg+xml",
+            Some("wasm") => "application/wasm",
+            _ => "application/octet-stream",
+        }
+    }
+
+    /// Its content in one form.
+    pub fn body(&self, encoding: Encoding) -> Cow<'static, [u8]> {
+        match encoding {
+            Encoding::Brotli => self.br.into(),
+            Encoding::Gzip => self.gz.into(),
+            Encoding::Identity => {
+                let mut content = Vec::with_capacity(self.len);
+                // It was packed at build time, from as many bytes.
+                match flate2::read::GzDecoder::new(self.gz).read_to_end(&mut content) {
+                    Ok(_) => content.into(),
+                    Err(_) => Cow::default(),
+                }
+            }
+        }
+    }
+
+    /// Whether `condition`, an `If-None-Match` header, names this content. Forms of one content are
+    /// equivalent, so weak validators count.
+    pub fn is_known(&self, condition: Option<&str>) -> bool {
+        condition.is_some_and(|tags| {
+            tags.split(',').any(|tag| {
+                let tag = tag.trim();
+                tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.etag
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+// Makes the bundle: src/ in, dist/ (or the folder named) out.
+//
+//   node build.mjs [--out DIR] [--dev]
+//
+// Every file but the page itself carries the hash of its content in its name and may be cached for
+// ever. Beside each file lies its brotli and its gzip form; the program embeds those. --dev leaves
+// names readable and compresses nothing.
+
+import { createHash } from "node:crypto";
+import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+
+import { build } from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** `import list from "glob:./tabs/*.tab.ts"`: the default exports of all files that match, so that
+ * a new page, tab or card is a new file and nothing else. */
+const glob = {
+  name: "glob",
+  setup(builder) {
+    builder.onResolve({ filter: /^glob:/ }, ({ path, resolveDir }) => ({
+      namespace: "glob",
+      path: resolve(resolveDir, path.slice("glob:".length)),
+    }));
+    builder.onLoad({ filter: /.*/, namespace: "glob" }, async ({ path }) => {
+      const folder = dirname(path);
+      const ending = basename(path).replace(/^\*/, "");
+      const names = (await readdir(folder)).filter((name) => name.endsWith(ending)).sort();
+      const imports = names.map((name, n) => `import f${n} from ${JSON.stringify(`./${name}`)};`);
+      const list = names.map((_, n) => `f${n}`).join(", ");
+      return { contents: `${imports.join("\n")}\nexport default [${list}];`, resolveDir: folder };
+    });
+  },
+};
+
+export async function bundle({ out, dev = false }) {
+  const made = `${out}.new`;
+  await rm(made, { recursive: true, force: true });
+  await mkdir(made, { recursive: true });
+  const result = await build({
+    absWorkingDir: here,
+    entryPoints: { app: "src/main.tsx", style: "src/styles/index.css" },
+    outdir: join(made, "assets"),
+    entryNames: dev ? "[name]" : "[name]-[hash]",
+    chunkNames: dev ? "[name]" : "[name]-[hash]",
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    target: ["es2022", "chrome109", "firefox115", "safari16.4"],
+    jsx: "automatic",
+    jsxImportSource: "preact",
+    minify: !dev,
+    sourcemap: dev ? "inline" : false,
+    legalComments: "none",
+    charset: "utf8",
+    metafile: true,
+    plugins: [glob],
+    logLevel: "warning",
+  });
+
+  const outputs = Object.entries(result.metafile.outputs);
+  const file = (entry) => {
+    const found = outputs.find(([, output]) => output.entryPoint === entry);
+    return `assets/${basename(found[0])}`;
+  };
+  const script = file("src/main.tsx");
+  const initial = imported(result.metafile.outputs, outputs.find(([, o]) => o.entryPoint === "src/main.tsx")[0]);
+  const preload = initial
+    .map((name) => `<link rel="modulepreload" href="assets/${basename(name)}">`)
+    .join("\n");
+  const icon = await asset(made, "src/favicon.svg", dev);
+  const sprite = (await readFile(join(here, "src/icons.svg"), "utf8")).replace(/<!--.*?-->|\n\s*/gs, "");
+  const page = (await readFile(join(here, "src/index.html"), "utf8"))
+    .replace("{{style}}", file("src/styles/index.css"))
+    .replace("{{icon}}", icon)
+    .replace("{{preload}}", preload)
+    .replace("{{script}}", script)
+    .replace("{{sprite}}", sprite);
+  await writeFile(join(made, "index.html"), page);
+  if (!dev) await compress(made);
+  await rm(out, { recursive: true, force: true });
+  await rename(made, out);
+  return { initial: [script, ...initial.map((name) => `assets/${basename(name)}`)] };
+}
+
+/** Outputs that `name` imports at once, those they import too. */
+function imported(outputs, name, seen = new Set()) {
+  for (const { path, kind } of outputs[name].imports) {
+    if (kind !== "import-statement" || seen.has(path)) continue;
+    seen.add(path);
+    imported(outputs, path, seen);
+  }
+  return [...seen];
+}
+
+/** Copies a file with its hash in its name; returns where it is served. */
+async function asset(out, source, dev) {
+  const content = await readFile(join(here, source));
+  const hash = createHash("sha256").update(content).digest("hex").slice(0, 8).toUpperCase();
+  const [stem, ending] = basename(source).split(".");
+  const name = dev ? basename(source) : `${stem}-${hash}.${ending}`;
+  await writeFile(join(out, "assets", name), content);
+  return `assets/${name}`;
+}
+
+async function compress(out) {
+  const names = await readdir(join(out, "assets"));
+  for (const path of ["index.html", ...names.map((name) => `assets/${name}`)]) {
+    const content = await readFile(join(out, path));
+    const params = {
+      [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+      [constants.BROTLI_PARAM_SIZE_HINT]: content.length,
+    };
+    await writeFile(join(out, `${path}.br`), brotliCompressSync(content, { params }));
+    await writeFile(join(out, `${path}.gz`), gzipSync(content, { level: 9 }));
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const argument = process.argv.indexOf("--out");
+  const out = argument < 0 ? join(here, "dist") : resolve(process.argv[argument + 1]);
+  await bundle({ out, dev: process.argv.includes("--dev") });
+}

@@ -1,0 +1,22 @@
+// Addresses on the server. All are relative to the page, which may be that of a tenant below `/`.
+
+/** A tenant may want a `?key=` with every request (`loginKey`); it came with the page's address. */
+const key = typeof location === "undefined" ? null : new URLSearchParams(location.search).get("key");
+
+/** Where `path` is, for `fetch`. */
+export function at(path: string): string {
+  return key === null ? path : `${path}?key=${encodeURIComponent(key)}`;
+}
+
+/** Where the control channel is. */
+export function channel(): string {
+  const url = new URL(at("control.ashx"), new URL(".", location.href));
+  url.protocol = url.protocol.replace("http", "ws");
+  url.hash = "";
+  return url.href;
+}
+
+/** The query that has to stay in the address bar. */
+export function lasting(): string {
+  return key === null ? "" : `?key=${encodeURIComponent(key)}`;
+}

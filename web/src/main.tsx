@@ -1,0 +1,17 @@
+// Where the page begins.
+
+import { render } from "preact";
+
+import { applyPrefs } from "./app/prefs.ts";
+import { follow } from "./app/router.ts";
+import { listenForKeys } from "./app/keys.ts";
+import { App } from "./app/shell.tsx";
+import { begin } from "./app/state.ts";
+
+applyPrefs();
+follow();
+listenForKeys();
+void begin();
+const root = document.getElementById("app") as HTMLElement;
+root.replaceChildren();
+render(<App />, root);

@@ -1,0 +1,85 @@
+// What the server tells of itself, and what follows from it for people.
+
+import type { Point } from "../parts/plot.tsx";
+
+export interface Certificate {
+  role: string;
+  subject: string;
+  notAfter: string;
+}
+
+/** The answer to `serverhealth`. */
+export interface Health {
+  version?: string;
+  /** Seconds. */
+  uptime?: number;
+  memory?: { resident: number; cpuSeconds: number };
+  agents?: number;
+  sessions?: number;
+  devices?: number;
+  agentPackage?: string | null;
+  certificates?: Certificate[];
+  certificateErrors?: string[];
+  store?: { degraded?: string | null; unwritten: number; bytesWritten: number };
+  /** Refusals since the start, by cause. */
+  refused?: Record<string, number>;
+}
+
+interface Cause {
+  words: string;
+  fix: string;
+}
+
+const CAUSES: Record<string, Cause> = {
+  agent_auth: {
+    words: "Agents that could not prove who they are",
+    fix: "Usually a proxy that ends TLS before this server. Put the hash of its certificate into certHash; do not switch the check off.",
+  },
+  agent_admission: {
+    words: "Agents without a place here",
+    fix: "Their group was deleted, or belongs to another server. Make the group anew and install again, or import the old data folder.",
+  },
+  agent_key: {
+    words: "Agents without the agent key",
+    fix: "agentKey is set, and these were installed before. Install them again from here.",
+  },
+  overload: { words: "Connections beyond what the server takes at once", fix: "Passes by itself; agents come back." },
+  tls: { words: "Failed TLS handshakes", fix: "Mostly scanners. If an agent of yours is among them, look at its clock." },
+  http: { words: "Requests that were not HTTP", fix: "Mostly scanners. Nothing to do." },
+  websocket: { words: "Broken WebSockets", fix: "A proxy in between may cut long messages." },
+  address: { words: "Addresses that are not allowed", fix: "See agentAllowedIP, userAllowedIP and the blocked ones in config.json." },
+  user_auth: { words: "Failed logins", fix: "If they were not yours: set up the second step for every account." },
+  banned: { words: "Networks locked out after failed logins", fix: "They may try again after a while; see maxInvalidLogin." },
+};
+
+export interface Refusal extends Cause {
+  cause: string;
+  number: number;
+}
+
+/** Refusals that happened; what concerns agents first. */
+export function refusals(refused: Record<string, number>): Refusal[] {
+  return Object.entries(refused)
+    .filter(([, number]) => number > 0)
+    .map(([cause, number]) => ({ cause, number, ...(CAUSES[cause] ?? { words: cause, fix: "" }) }))
+    .sort((a, b) => Number(b.cause.startsWith("agent")) - Number(a.cause.startsWith("agent")) || b.number - a.number);
+}
+
+const MONTH = 30 * 86_400_000;
+
+export function expiring(end: number, now: number): "good" | "soon" | "over" {
+  if (end < now) return "over";
+  return end < now + MONTH ? "soon" : "good";
+}
+
+/** Agents online at each measurement of `servertimelinestats`. */
+export function agents(events: unknown): Point[] {
+  if (!Array.isArray(events)) return [];
+  return events
+    .map((event: { time?: string | number; conn?: { ca?: number } }) => ({
+      at: typeof event.time === "number" ? event.time : Date.parse(event.time ?? ""),
+      value: event.conn?.ca ?? NaN,
+    }))
+    .filter(({ at, value }) => Number.isFinite(at) && Number.isFinite(value))
+    .sort((a, b) => a.at - b.at);
+}

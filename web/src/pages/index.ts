@@ -1,0 +1,5 @@
+// All pages, as the build finds them.
+
+import pages from "glob:./*.page.ts";
+
+export { pages };

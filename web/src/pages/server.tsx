@@ -1,0 +1,318 @@
+// How the server is.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+
+import { useFrames } from "../app/hooks.ts";
+import { client, me, server, store, tryAsk } from "../app/state.ts";
+import type { Frame } from "../control/wire.ts";
+import { bytes, date, grouped, plain, span } from "../model/format.ts";
+import { agents, expiring, refusals, type Certificate, type Health } from "../model/health.ts";
+import { isAdministrator } from "../model/rights.ts";
+import { Badge, Button, Card, Facts, Icon, Notice, Waiting, Words } from "../parts/basic.tsx";
+import { now } from "../parts/clock.ts";
+import { attempt } from "../parts/dialog.tsx";
+import { Segments } from "../parts/field.tsx";
+import { LinePlot } from "../parts/plot.tsx";
+
+export default function Server() {
+  const [health, setHealth] = useState<Health | null>(null);
+  useEffect(() => {
+    const ask = () => void tryAsk("serverhealth").then((frame) => frame && setHealth(frame as unknown as Health));
+    ask();
+    const timer = setInterval(ask, 30_000);
+    return () => clearInterval(timer);
+  }, []);
+  const administrator = isAdministrator(me());
+  return (
+    <div class="page">
+      <div class="page-head">
+        <h1 class="grow">Server</h1>
+        <span class="muted">
+          meshboard {health?.version ?? server.value?.version}
+          {health?.uptime !== undefined && `, up for ${span(health.uptime * 1000)}`}
+        </span>
+      </div>
+      {health?.store?.degraded && (
+        <Notice kind="bad">
+          <strong>The disk refuses writes.</strong> Changes are kept in memory only: {plain(health.store.degraded)}
+        </Notice>
+      )}
+      <Warnings />
+      <Now health={health} />
+      <Plot />
+      <div class="cards">
+        {health?.refused && <Refusals refused={health.refused} />}
+        <Certificates health={health} />
+        {health?.agentPackage !== undefined && <Package version={health.agentPackage} />}
+        {administrator && <Backup />}
+      </div>
+      {administrator && <Console />}
+    </div>
+  );
+}
+
+function told(number: number | undefined): string | undefined {
+  return number === undefined ? undefined : grouped(number);
+}
+
+interface Stats {
+  totalmem?: number;
+  freemem?: number;
+  availablemem?: number;
+  cpuavg?: number[];
+  values?: { ServerState?: Record<string, number> };
+}
+
+function Now({ health }: { health: Health | null }) {
+  const [stats, setStats] = useState<Stats | null>(null);
+  useFrames("serverstats", (frame) => setStats(frame as Stats), []);
+  useEffect(() => {
+    const off = client.onOpen(() => client.tell("serverstats", { interval: 10_000 }));
+    return () => {
+      off();
+      client.tell("serverstats", {});
+    };
+  }, []);
+  const state = stats?.values?.ServerState ?? {};
+  const online = state["AgentSessions"] ?? health?.agents;
+  const free = stats?.availablemem ?? stats?.freemem;
+  const used = stats?.totalmem && free !== undefined ? 1 - free / stats.totalmem : undefined;
+  const load = stats?.cpuavg?.[0];
+  const numbers: [string, string | undefined][] = [
+    ["agents online", told(online)],
+    ["devices", told(health?.devices ?? store.devices.size)],
+    ["people here", told(state["ConnectedUsers"] ?? health?.sessions)],
+    ["tunnels", told(state["RelaySessions"])],
+    ["memory of the server", health?.memory && bytes(health.memory.resident)],
+    ["written to disk", health?.store && bytes(health.store.bytesWritten)],
+    ["memory of the machine used", used === undefined ? undefined : `${Math.round(used * 100)} %`],
+    ["load", load?.toFixed(2)],
+  ];
+  return (
+    <Card>
+      <div class="stats" style={{ paddingTop: "0.5rem" }}>
+        {numbers
+          .filter(([, value]) => value !== undefined)
+          .map(([words, value]) => (
+            <div class="stat" key={words}>
+              <strong>{value}</strong>
+              <span>{words}</span>
+            </div>
+          ))}
+      </div>
+    </Card>
+  );
+}
+
+const HOURS = { "24": "Day", "168": "Week", "720": "30 days" } as const;
+type Hours = keyof typeof HOURS;
+
+function Plot() {
+  const [hours, setHours] = useState<Hours>("24");
+  const [frame, setFrame] = useState<Frame | null | undefined>(undefined);
+  useEffect(() => {
+    let current = true;
+    void tryAsk("servertimelinestats", { hours: Number(hours) }).then((answer) => current && setFrame(answer));
+    return () => void (current = false);
+  }, [hours]);
+  if (frame === null) return null;
+  const points = agents(frame?.["events"]);
+  return (
+    <Card
+      title="Agents online"
+      tools={
+        <Segments
+          label="Time"
+          value={hours}
+          onValue={setHours}
+          options={Object.entries(HOURS).map(([value, words]) => ({ value: value as Hours, words }))}
+        />
+      }
+    >
+      {frame === undefined ? (
+        <Waiting />
+      ) : points.length < 2 ? (
+        <p class="muted">There are too few measurements yet.</p>
+      ) : (
+        <LinePlot
+          points={points}
+          from={now.value - Number(hours) * 3_600_000}
+          to={now.value}
+          label={`Agents online over ${HOURS[hours].toLowerCase()}: ${points.at(-1)?.value} now`}
+          show={grouped}
+        />
+      )}
+    </Card>
+  );
+}
+
+/** "Why is my agent offline": what was refused since the start, and the safe way to mend it. */
+function Refusals({ refused }: { refused: Record<string, number> }) {
+  const list = refusals(refused);
+  return (
+    <Card title="Refused since the start" flush={list.length > 0}>
+      {list.length === 0 && <p class="muted">Nothing and nobody.</p>}
+      <ul class="items">
+        {list.map(({ cause, words, fix, number }) => (
+          <li key={cause}>
+            <div class="what">
+              <strong>{words}</strong>
+              <span class="small muted">{fix}</span>
+            </div>
+            <Badge kind={cause.startsWith("agent") ? "warn" : undefined}>{grouped(number)}</Badge>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+function Certificates({ health }: { health: Health | null }) {
+  const web = client.greeting.value?.server.certExpire;
+  const list: Certificate[] = health?.certificates ?? [];
+  if (list.length === 0 && web === undefined) return null;
+  return (
+    <Card title="Certificates" flush>
+      <ul class="items">
+        {list.length === 0 && web !== undefined && <Expiry name="Web" words="what browsers and agents see" end={web} />}
+        {list.map(({ role, subject, notAfter }) => (
+          <Expiry key={role} name={ROLES[role]?.[0] ?? role} words={ROLES[role]?.[1] ?? subject} end={Date.parse(notAfter)} />
+        ))}
+        {health?.certificateErrors?.map((words) => (
+          <li key={words} class="bad">
+            <Words text={words} />
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+const ROLES: Record<string, [string, string]> = {
+  web: ["Web", "what browsers and agents see"],
+  agentserver: ["Agent server", "what agents trust for ever"],
+  mps: ["Intel AMT", "what Intel AMT sees"],
+  root: ["Root", "issues the others"],
+};
+
+function Expiry({ name, words, end }: { name: string; words: string; end: number }) {
+  const state = expiring(end, now.value);
+  return (
+    <li>
+      <div class="what">
+        <strong>{name}</strong>
+        <span class="small muted">{plain(words)}</span>
+      </div>
+      <span class="small muted">until {date(end)}</span>
+      {state !== "good" && <Badge kind={state === "over" ? "bad" : "warn"}>{state === "over" ? "expired" : "soon"}</Badge>}
+    </li>
+  );
+}
+
+function Package({ version }: { version: string | null }) {
+  return (
+    <Card title="Agent package">
+      {version === null ? (
+        <p class="muted">
+          None is installed: there is nothing to download for new devices, and agents are not updated. On the server, run{" "}
+          <code>meshboard agents install --from meshcentral.tgz</code>.
+        </p>
+      ) : (
+        <Facts facts={[["Version", version || "unknown"]]} />
+      )}
+    </Card>
+  );
+}
+
+function Backup() {
+  const [answer, setAnswer] = useState("");
+  const run = () =>
+    attempt(async () => {
+      const frame = await client.ask("serverBackup", {}, { check: false, timeout: 60_000, also: ["msg"] });
+      const words = frame.result ?? frame["value"];
+      setAnswer(typeof words === "string" ? words : "Done.");
+    });
+  return (
+    <Card
+      title="Backup"
+      foot={
+        <Button icon="download" onClick={() => void run()}>
+          Back up now
+        </Button>
+      }
+    >
+      <p class="muted">Everything is in the data folder. Keep a copy of it elsewhere: agents trust its keys for ever.</p>
+      {answer && <p role="status">{plain(answer)}</p>}
+    </Card>
+  );
+}
+
+interface Warning {
+  msg?: string;
+}
+
+const warnings = { list: [] as Warning[] };
+client.on("serverwarnings", (frame) => {
+  warnings.list = Array.isArray(frame["warnings"]) ? (frame["warnings"] as Warning[]) : [];
+});
+
+function Warnings() {
+  const words = warnings.list.map(({ msg }) => msg).filter((msg): msg is string => Boolean(msg));
+  if (words.length === 0) return null;
+  return (
+    <Notice kind="warn">
+      {words.slice(0, 20).map((text) => (
+        <p key={text}>{plain(text)}</p>
+      ))}
+    </Notice>
+  );
+}
+
+/** The server's own console. */
+function Console() {
+  const [lines, setLines] = useState<{ mine: boolean; text: string }[]>([]);
+  const [text, setText] = useState("");
+  const out = useRef<HTMLDivElement>(null);
+  useEffect(() => out.current?.scrollTo(0, out.current.scrollHeight), [lines]);
+  const say = async (value: string) => {
+    setText("");
+    const answer = await tryAsk("serverconsole", { value }, 15_000);
+    const words = typeof answer?.["value"] === "string" ? answer["value"] : "No answer.";
+    setLines((lines) => [...lines, { mine: true, text: value }, { mine: false, text: words }].slice(-400));
+  };
+  return (
+    <div class="stack">
+      <h2>Console</h2>
+      <div class="console" style={{ height: "18rem" }}>
+        <div class="out" ref={out} role="log" aria-label="Console of the server" tabIndex={0}>
+          {lines.length === 0 && <span class="faint">Type “help” for what there is.</span>}
+          {lines.map((line, n) => (
+            <div key={n} class={line.mine ? "mine" : undefined}>
+              {line.mine ? `› ${line.text}` : line.text}
+            </div>
+          ))}
+        </div>
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (text.trim()) void say(text.trim());
+          }}
+        >
+          <Icon name="right" />
+          <input
+            class="input"
+            aria-label="Command for the server"
+            autocomplete="off"
+            spellcheck={false}
+            value={text}
+            onInput={(event) => setText(event.currentTarget.value)}
+          />
+          <Button type="submit" small disabled={text.trim() === ""}>
+            Send
+          </Button>
+        </form>
+      </div>
+    </div>
+  );
+}
+
