@@ -8,6 +8,7 @@
 
 mod actions;
 pub mod auth;
+pub mod factors;
 mod filter;
 mod limiter;
 mod notify;

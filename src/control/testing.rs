@@ -43,6 +43,8 @@ pub(super) fn upgrade(meshauth: Option<&str>) -> Upgrade<'_> {
         origin: None,
         query: "",
         meshauth,
+        cookies: None,
+        agent: None,
     }
 }
 
@@ -142,7 +144,9 @@ impl World {
     pub(super) fn session(&self, name: &str) -> Session {
         let remote: SocketAddr = "127.0.0.1:4001".parse().unwrap();
         let user = UserId::new(self.domain(), name).unwrap();
-        let login = Login { user, remote, method: Method::Password, host: "127.0.0.1".into() };
+        let (token, at) = (None, self.hub.now());
+        let host = "127.0.0.1".into();
+        let login = Login { user, remote, method: Method::Password, token, at, host };
         let session = Session::open(&self.control, login).unwrap();
         heard(&session);
         session
