@@ -11,6 +11,7 @@ use log::info;
 use crate::hub::Hub;
 use crate::hub::documents::{AccountDocument, to_value};
 use crate::identity::password::{Busy, Passwords};
+use crate::identity::turns::Asker;
 use crate::model::{
     DomainId, Event, EventKind, PasswordHash, Secret, SiteRights, Target, User, UserId,
 };
@@ -158,9 +159,10 @@ async fn hash(passwords: &Passwords, password: &str) -> Result<PasswordHash, Set
     if !(1..=256).contains(&password.chars().count()) {
         return Err(SetupError::InvalidPassword);
     }
-    match passwords.hash(password).await {
-        Ok(PasswordHash::None) | Err(Busy) => Err(SetupError::Busy),
-        Ok(hash) => Ok(hash),
+    let turn = passwords.turn(Asker::ANYBODY).await.map_err(|Busy| SetupError::Busy)?;
+    match turn.hash(password).await {
+        PasswordHash::None => Err(SetupError::Busy),
+        hash => Ok(hash),
     }
 }
 

@@ -12,6 +12,7 @@ mod make;
 pub mod password;
 pub mod tls;
 pub mod totp;
+pub mod turns;
 
 pub use certificate::{AgentServer, WebCertificate, key_id};
 pub use describe::{Description, describe};

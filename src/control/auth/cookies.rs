@@ -104,7 +104,7 @@ fn made(fields: &Map<String, Value>) -> Option<Millis> {
 fn is_after_all_ended(user: &User, made: Millis, now: Millis) -> bool {
     // An account made while the board's clock was ahead.
     let existed = user.created <= made.seconds() || user.created > now.seconds();
-    existed && user.valid_from.is_none_or(|from| from <= made)
+    existed && user.is_good_since(made)
 }
 
 /// `cookieIpCheck`: whether a cookie that names an address may be used from this one.

@@ -6,6 +6,7 @@
 //! query `auth` (cookie), header `x-meshauth`. [`Gate::sign_in`] is the part that browsers share:
 //! name, password, second factor. Unlike MeshCentral's, every failure counts.
 
+mod bans;
 mod cookies;
 mod journal;
 mod refusal;
@@ -23,13 +24,14 @@ use log::{info, warn};
 use crate::config::{Domain, LoginLimit, TokenRules};
 use crate::hub::{Hub, Refused};
 use crate::identity::cookie::CookieKey;
-use crate::identity::password::{self, Busy, Passwords, Verdict};
+use crate::identity::password::{self, Busy, Passwords, Turn, Verdict};
+use crate::identity::turns::Asker;
 use crate::model::{
-    DomainId, LinkTarget, LoginToken, Millis, PasswordHash, SiteRights, User, UserId,
+    DomainId, LinkTarget, LoginToken, Millis, Network, PasswordHash, SiteRights, User, UserId,
 };
 
 use super::factors::{self, Check, Ways};
-use super::limiter::Limiter;
+use super::limiter::{Guess, Limiter};
 
 use journal::Failure;
 use upgrade::Credentials;
@@ -121,9 +123,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A door to the accounts of `hub`.
+    /// A door to the accounts of `hub`. Networks that were barred before a restart still are.
     pub fn new(hub: Rc<Hub>, passwords: Passwords, cookies: CookieKey) -> Self {
-        Self { hub, passwords, cookies, limiter: RefCell::default() }
+        let limiter = RefCell::new(bans::recalled(&hub));
+        Self { hub, passwords, cookies, limiter }
     }
 
     /// Lets the client in or says why not. Checking a password takes tens of milliseconds in the
@@ -240,10 +243,10 @@ impl Gate {
             return self.by_token(attempt, accept).await;
         }
         let id = UserId::new(attempt.domain.clone(), attempt.name).ok();
+        let turn = self.turn(attempt, id.as_ref()).await?;
         let user = id.as_ref().and_then(|id| self.hub.store.user(id));
         let hash = user.as_ref().map(|user| &user.password);
-        let verdict = self.passwords.verify(hash, attempt.password).await;
-        match verdict.map_err(|Busy| Refusal::Busy)? {
+        match turn.verify(hash, attempt.password).await {
             Verdict::Wrong => {
                 self.failed(attempt, id.as_ref(), Failure::Password);
                 return Err(Refusal::Wrong);
@@ -263,7 +266,21 @@ impl Gate {
         }
         accept(&user)?;
         self.second_factor(attempt, &user).await?;
+        self.limiter.borrow_mut().succeeded(&user.id, attempt.remote.ip(), Instant::now());
         Ok(self.signed_in(user, None))
+    }
+
+    /// Waits until this attempt's password may be checked.
+    async fn turn(&self, attempt: &Attempt<'_>, account: Option<&UserId>) -> Result<Turn, Refusal> {
+        let address = attempt.remote.ip();
+        self.may_guess(address, account, Guess::Password)?;
+        let standing = self.limiter.borrow().standing(address, Instant::now());
+        let asker = Asker { network: Some(Network::of(address)), standing };
+        let turn = self.passwords.turn(asker).await.map_err(|Busy| Refusal::Busy)?;
+        // Others may have failed meanwhile.
+        self.may_try(address)?;
+        self.may_guess(address, account, Guess::Password)?;
+        Ok(turn)
     }
 
     async fn by_token(
@@ -278,7 +295,7 @@ impl Gate {
         });
         let right = match &found {
             None => false,
-            Some((token, _)) => self.is_password_of(token, attempt.password).await?,
+            Some((token, _)) => self.is_password_of(token, attempt).await?,
         };
         let Some((_, user)) = found.filter(|_| right) else {
             self.failed(attempt, None, Failure::Password);
@@ -292,14 +309,19 @@ impl Gate {
         Ok(self.signed_in(user, Some(attempt.name.into())))
     }
 
-    async fn is_password_of(&self, token: &LoginToken, text: &str) -> Result<bool, Refusal> {
+    async fn is_password_of(
+        &self,
+        token: &LoginToken,
+        attempt: &Attempt<'_>,
+    ) -> Result<bool, Refusal> {
+        let text = attempt.password;
         if let PasswordHash::Random(_) = token.password {
             // Made by chance: nothing to slow a guesser down for.
             return Ok(password::verify(&token.password, text) == Verdict::Right);
         }
         // Imported; as it was made by chance as well, it can be kept like our own.
-        let verdict = self.passwords.verify(Some(&token.password), text).await;
-        let right = verdict.map_err(|Busy| Refusal::Busy)? != Verdict::Wrong;
+        let turn = self.turn(attempt, None).await?;
+        let right = turn.verify(Some(&token.password), text).await != Verdict::Wrong;
         if right && self.hub.store.login_token(&token.token_user).is_some() {
             let password = password::keep_random(text);
             self.hub.store.put(LoginToken { password, ..token.clone() }).later();
@@ -324,6 +346,7 @@ impl Gate {
         if attempt.remembered.is_some_and(remembers) || from_token.is_some_and(remembers) {
             return Ok(());
         }
+        self.may_guess(from, Some(&user.id), Guess::Factor)?;
         let ways = Ways::of(&kept, rules);
         match factors::check(&kept, attempt.token, rules, hub.now().seconds()) {
             Check::Needed => Err(Refusal::TokenRequired(ways)),
@@ -361,7 +384,7 @@ impl Gate {
     /// An account that ended everything "before" a date in the future did so while the board's
     /// clock was wrong. Whoever has proven to own it gets the right date: from now on.
     fn end_a_wrong_date(&self, user: Rc<User>, now: Millis) -> Rc<User> {
-        if user.valid_from.is_none_or(|from| from <= now) {
+        if user.is_good_since(now) {
             return user;
         }
         let user = Rc::new(User { valid_from: Some(now), ..(*user).clone() });
@@ -387,20 +410,50 @@ impl Gate {
         if barred { Err(Refusal::Banned) } else { Ok(()) }
     }
 
+    /// Whether somebody at `address` may guess at this account.
+    fn may_guess(
+        &self,
+        address: IpAddr,
+        account: Option<&UserId>,
+        guess: Guess,
+    ) -> Result<(), Refusal> {
+        let (Some(account), Some(limit)) = (account, self.limit(guess)) else { return Ok(()) };
+        let now = Instant::now();
+        let besieged = self.limiter.borrow().is_besieged(account, guess, address, &limit, now);
+        if besieged { Err(Refusal::Banned) } else { Ok(()) }
+    }
+
     /// Counts a failure and tells of it.
     fn failed(&self, attempt: &Attempt<'_>, account: Option<&UserId>, failure: Failure) {
         journal::tell(&self.hub, attempt, account, failure);
-        if let Some(limit) = self.limit(failure) {
-            let address = attempt.remote.ip();
-            self.limiter.borrow_mut().failed(address, &limit, Instant::now());
-        }
+        let guess = match failure {
+            Failure::Factor => Guess::Factor,
+            Failure::Password | Failure::Locked | Failure::Cookie => Guess::Password,
+        };
+        self.guessed(attempt.remote.ip(), account, guess);
     }
 
-    fn limit(&self, failure: Failure) -> Option<LoginLimit> {
+    /// Counts a wrong guess at something else than an account: an invitation code, a setup code.
+    pub fn guessed_wrong(&self, address: IpAddr) {
+        self.guessed(address, None, Guess::Password);
+    }
+
+    fn guessed(&self, address: IpAddr, account: Option<&UserId>, guess: Guess) {
+        let Some(limit) = self.limit(guess) else { return };
+        let now = Instant::now();
+        let barred = self.limiter.borrow_mut().failed(address, account, guess, &limit, now);
+        if let Some(time) = barred {
+            bans::keep(&self.hub, Network::of(address), time);
+        }
+        let standing = self.limiter.borrow().standing(address, now);
+        self.passwords.judge(Network::of(address), standing);
+    }
+
+    fn limit(&self, guess: Guess) -> Option<LoginLimit> {
         let config = self.hub.config();
-        match failure {
-            Failure::Factor => config.settings.max_invalid_2fa,
-            _ => config.settings.max_invalid_login,
+        match guess {
+            Guess::Factor => config.settings.max_invalid_2fa,
+            Guess::Password => config.settings.max_invalid_login,
         }
     }
 }
