@@ -9,9 +9,12 @@
 mod actions;
 pub mod auth;
 pub mod factors;
+mod features;
 mod filter;
 mod limiter;
 mod notify;
+pub mod password_rules;
+pub mod passwords;
 pub mod request;
 pub mod session;
 pub mod setup;

@@ -14,7 +14,7 @@ use crate::identity::password::Passwords;
 use crate::model::{Device, Event, EventKind, Group, Target, User};
 use crate::store::{Commit, Record};
 
-use super::super::auth::Login;
+use super::super::auth::{self, Login};
 use super::super::request::Request;
 use super::super::{Control, ServerFacts, notify};
 use super::{Action, Echo};
@@ -128,6 +128,29 @@ impl Call {
     /// The key of login and relay cookies.
     pub(super) fn cookies(&self) -> &CookieKey {
         &self.control.keys.login
+    }
+
+    /// A cookie with `fields` that lives no longer than this session's account, and has the limits
+    /// of the login token through which this session came.
+    pub(super) fn seal(&self, fields: Value) -> Option<String> {
+        let Value::Object(mut fields) = fields else { return None };
+        if let Some(token) = &self.login.token {
+            fields.insert("t".into(), (**token).into());
+        }
+        auth::seal(self.cookies(), fields, self.hub().now())
+    }
+
+    /// Whether the session came by a login token.
+    pub(super) fn is_by_token(&self) -> bool {
+        self.login.token.is_some()
+    }
+
+    pub(super) fn gate(&self) -> &auth::Gate {
+        &self.control.gate
+    }
+
+    pub(super) fn login(&self) -> &Login {
+        &self.login
     }
 
     pub(super) fn session(&self) -> &Rc<SessionLink> {

@@ -7,15 +7,18 @@
 //! What a user has no right on at all is, in every answer, the same as what does not exist.
 
 mod call;
+mod credentials;
 mod device_edit;
 mod device_reports;
 mod devices;
+mod factors;
 mod group_members;
 mod groups;
 mod history;
 mod power;
 mod remote;
 mod server;
+mod tokens;
 mod users;
 
 use std::rc::Rc;
@@ -90,6 +93,8 @@ pub(super) enum Refusal {
     NoInfo(&'static str),
     /// The answer of `msg`, with `tag`.
     Unroutable,
+    /// A number in `err`: one for who has no right, one for who came by a login token.
+    Coded(u32, u32),
 }
 
 const fn says(invalid: &'static str, unknown: &'static str, denied: &'static str) -> Refusal {
@@ -102,10 +107,26 @@ pub(super) struct Action {
     pub(super) echo: Echo,
     pub(super) need: Need,
     pub(super) refusal: Refusal,
+    /// Whether a session that came by a login token may do it. Programs may do what their account
+    /// may, but not change how people log in to it, nor run the server.
+    pub(super) by_token: bool,
 }
 
 const fn action(name: &'static str, echo: Echo, need: Need, refusal: Refusal) -> Action {
-    Action { name, echo, need, refusal }
+    Action { name, echo, need, refusal, by_token: true }
+}
+
+impl Action {
+    const fn not_by_token(mut self) -> Self {
+        self.by_token = false;
+        self
+    }
+}
+
+/// An action by which people change how they log in: not where their settings are locked, and not by
+/// a login token.
+const fn settings_of_own(name: &'static str, run: for<'a> fn(&'a Call) -> Answer<'a>) -> Action {
+    action(name, Nothing, Unrestricted(SiteRights::LOCK_SETTINGS, run), Silent).not_by_token()
 }
 
 use Echo::{Both, Nothing, ResponseId, Tag};
@@ -113,7 +134,7 @@ use Need::{
     Device as OnOne, DeviceAnyOf, Devices as OnEach, DevicesToGroup, Group as OnMesh, Login, Site,
     Unrestricted,
 };
-use Refusal::{NoInfo, Numbered, Silent, Unroutable};
+use Refusal::{Coded, NoInfo, Numbered, Silent, Unroutable};
 use Wanted::{Always, By};
 
 const VISIBLE: Rights = Rights::empty();
@@ -151,6 +172,51 @@ pub(super) static ACTIONS: &[Action] = &[
         Site(SiteRights::MANAGE_USERS, users::delete),
         says("", "", "Permission denied"),
     ),
+    // One's own account: how to log in to it
+    action(
+        "changepassword",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, credentials::change_own),
+        Silent,
+    )
+    .not_by_token(),
+    action(
+        "changeuserpass",
+        Nothing,
+        Site(SiteRights::MANAGE_USERS, credentials::change_others),
+        Silent,
+    )
+    .not_by_token(),
+    action("logoutall", ResponseId, Login(credentials::log_out_everywhere), Silent).not_by_token(),
+    action("createLoginToken", Nothing, Login(tokens::create), says("", "", "Access denied"))
+        .not_by_token(),
+    action("loginTokens", Nothing, Login(tokens::list), Silent).not_by_token(),
+    action("twoFactorCookie", Nothing, Login(factors::remember_device), Silent).not_by_token(),
+    action(
+        "otpauth-request",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, factors::request_app),
+        Coded(5, 3),
+    )
+    .not_by_token(),
+    settings_of_own("otpauth-setup", factors::set_up_app),
+    settings_of_own("otpauth-clear", factors::remove_app),
+    action("otpauth-getpasswords", Nothing, Login(factors::backup_codes), Silent).not_by_token(),
+    action("otp-hkey-get", Nothing, Login(factors::security_keys), Silent).not_by_token(),
+    settings_of_own("otp-hkey-remove", factors::remove_security_key),
+    settings_of_own("otp-hkey-yubikey-add", factors::add_yubikey),
+    settings_of_own("otpemail", factors::by_email),
+    settings_of_own("removePhone", factors::remove_phone),
+    // What needs somebody to send a code, or somebody else's service: known, and never answered.
+    settings_of_own("otpduo", server::ignore),
+    settings_of_own("otpdev-set", server::ignore),
+    settings_of_own("otpdev-clear", server::ignore),
+    settings_of_own("verifyemail", server::ignore),
+    settings_of_own("verifyPhone", server::ignore),
+    settings_of_own("confirmPhone", server::ignore),
+    settings_of_own("verifyMessaging", server::ignore),
+    settings_of_own("confirmMessaging", server::ignore),
+    settings_of_own("removeMessaging", server::ignore),
     // Device groups
     action("meshes", Tag, Login(groups::list), Silent),
     action(
@@ -288,6 +354,7 @@ enum Cause {
     Unknown,
     Denied,
     Duplicate,
+    ByToken,
 }
 
 impl Action {
@@ -299,6 +366,9 @@ impl Action {
     fn try_perform<'a>(&self, call: &'a Call) -> Result<Answer<'a>, Cause> {
         let site = call.user.site;
         let granted = |yes: bool| if yes { Ok(()) } else { Err(Cause::Denied) };
+        if call.is_by_token() && !self.by_token {
+            return Err(Cause::ByToken);
+        }
         Ok(match self.need {
             Need::Login(run) => run(call),
             Need::Site(right, run) => {
@@ -334,7 +404,7 @@ impl Action {
     }
 
     fn refuse(&self, call: &Call, cause: Cause) -> Answer<'static> {
-        if cause == Cause::Denied {
+        if matches!(cause, Cause::Denied | Cause::ByToken) {
             call.audit_refusal();
         }
         if cause == Cause::Duplicate {
@@ -346,13 +416,17 @@ impl Action {
                 let text = match cause {
                     Cause::Invalid | Cause::Duplicate => invalid,
                     Cause::Unknown => unknown,
-                    Cause::Denied => denied,
+                    Cause::Denied | Cause::ByToken => denied,
                 };
                 if text.is_empty() { Answer::none() } else { call.result(text) }
             }
             Numbered(text, number) => call.numbered_result(text, number),
             NoInfo(text) => call.no_info(text),
             Unroutable => call.routed("Unable to route"),
+            Coded(denied, by_token) => {
+                let number = if cause == Cause::ByToken { by_token } else { denied };
+                call.answer(serde_json::json!({"err": number}))
+            }
         }
     }
 }

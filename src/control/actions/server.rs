@@ -27,7 +27,7 @@ pub(super) fn auth_cookie(call: &Call) -> Answer<'_> {
     let session = mesh_base64(&call.session().id.nonce[..6]);
     let own = json!({"userid": user, "domainid": domain, "ip": call.remote()});
     let agent = json!({"ruserid": user, "x": session});
-    match (seal(call, own), seal(call, agent)) {
+    match (call.seal(own), call.seal(agent)) {
         (Some(cookie), Some(rcookie)) => call.reply(json!({"cookie": cookie, "rcookie": rcookie})),
         _ => Answer::none(),
     }
@@ -38,15 +38,10 @@ pub(super) fn login_cookie(call: &Call) -> Answer<'_> {
     if !call.hub().config().settings.allow_login_token {
         return Answer::none();
     }
-    match seal(call, json!({"u": call.user.id.to_string(), "a": 3})) {
+    match call.seal(json!({"u": call.user.id.to_string(), "a": 3})) {
         Some(cookie) => call.reply(json!({"cookie": cookie})),
         None => Answer::none(),
     }
-}
-
-fn seal(call: &Call, fields: Value) -> Option<String> {
-    let Value::Object(fields) = fields else { return None };
-    call.cookies().seal(fields, call.hub().now().seconds())
 }
 
 /// `intersession`: the request goes unchanged to the other sessions of the same user.

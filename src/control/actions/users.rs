@@ -1,6 +1,5 @@
 //! Accounts and user groups.
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::model::{EventKind, LinkTarget, PasswordHash, Rights, SiteRights, Target, User, UserId};
@@ -23,12 +22,9 @@ const LIMITING: SiteRights =
 
 /// `users`: all accounts of the domain.
 pub(super) fn list(call: &Call) -> Answer<'_> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        users: Vec<AccountDocument<'a>>,
-    }
     let users = call.hub().store.users(&call.user.id.domain);
-    call.reply(Body { users: users.iter().map(|user| AccountDocument(user)).collect() })
+    let users: Vec<_> = users.iter().map(|user| call.hub().account_document(user)).collect();
+    call.reply(json!({"users": users}))
 }
 
 /// `usergroups`: all user groups; only their names for those who do not manage them.
