@@ -22,10 +22,13 @@ pub mod socket;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::hub::Hub;
+use crate::identity::AgentServer;
 use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
+use crate::identity::tls::WebTls;
 use crate::model::Key48;
 use crate::store::Store;
 
@@ -47,6 +50,24 @@ pub struct ServerFacts {
     pub agent_cert_hash: Key48,
     /// End of the web certificate, milliseconds since 1970.
     pub cert_expires: Option<u64>,
+    /// How the server proves itself to clients that do not trust its TLS; `None` while the key is
+    /// being made.
+    pub proof: Option<Proof>,
+}
+
+/// What inner authentication needs.
+#[derive(Clone)]
+pub struct Proof {
+    /// The identity that agents pin, and clients may.
+    pub server: Arc<AgentServer>,
+    /// The web certificates clients may see.
+    pub tls: Arc<WebTls>,
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Proof({})", self.server.id().text())
+    }
 }
 
 /// The keys of the cookies this server makes and accepts.

@@ -78,6 +78,7 @@ impl World {
             tls_hash: Key48([7; 48]),
             agent_cert_hash: Key48([8; 48]),
             cert_expires: Some(2_524_521_600_000),
+            proof: None,
         };
         let control = Control::new(hub.clone(), Passwords::default(), keys, facts);
         let world = Self { hub, control };

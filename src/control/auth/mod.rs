@@ -8,6 +8,7 @@
 
 mod bans;
 mod cookies;
+pub(super) mod inner;
 mod journal;
 mod refusal;
 #[cfg(test)]
@@ -149,6 +150,28 @@ impl Gate {
     }
 
     async fn decide(&self, upgrade: &Upgrade<'_>) -> Result<Login, Refusal> {
+        self.may_enter(upgrade)?;
+        self.identify(upgrade).await
+    }
+
+    /// The end of an inner authentication.
+    pub(super) async fn admit_inner(
+        &self,
+        upgrade: &Upgrade<'_>,
+        credentials: Credentials,
+    ) -> Result<Login, Refusal> {
+        let outcome = match self.may_enter(upgrade) {
+            Ok(()) => self.by_password(upgrade, credentials).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = &outcome {
+            self.refused(upgrade.remote.ip(), *refusal);
+        }
+        outcome
+    }
+
+    /// What is asked before anybody says a name.
+    pub(super) fn may_enter(&self, upgrade: &Upgrade<'_>) -> Result<(), Refusal> {
         let config = self.hub.config();
         let domain = config.domain(upgrade.domain);
         if !is_own_origin(upgrade, domain) {
@@ -158,8 +181,7 @@ impl Gate {
         if !keys.is_empty() && !param(upgrade.query, "key").is_some_and(|key| keys.contains(&key)) {
             return Err(Refusal::NoKey);
         }
-        self.may_try(upgrade.remote.ip())?;
-        self.identify(upgrade).await
+        self.may_try(upgrade.remote.ip())
     }
 
     /// The methods in their order.

@@ -1,10 +1,13 @@
 //! Who is let in and who is not, and in which words.
 
 use super::*;
-use crate::config::{Config, LoginLimit};
+use crate::config::{Config, CookieIp, LoginLimit};
 use crate::control::testing::{ADMIN_AUTH, World, upgrade};
 use crate::identity::password;
-use crate::model::{PasswordHash, Seconds};
+use crate::identity::totp;
+use crate::model::{
+    BackupCode, Ban, Factors, Key48, LoginToken, PasswordHash, Seconds, Totp, UserGroupId,
+};
 use futures_lite::future::block_on;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -115,12 +118,16 @@ fn an_imported_password_is_kept_in_the_new_form_after_its_first_use() {
     }
 }
 
+/// The login key of the world.
+fn secret() -> crate::model::Secret {
+    crate::model::Secret { name: String::new(), bytes: (0..80).collect() }
+}
+
 /// A cookie with `fields`, made `age` seconds ago with the world's key.
 fn cookie(world: &World, fields: Value, age: u64) -> String {
     let Value::Object(fields) = fields else { panic!("object") };
-    let secret = crate::model::Secret { name: String::new(), bytes: (0..80).collect() };
     let now = Seconds(world.hub.now().seconds().0 - age);
-    CookieKey::new(&secret).unwrap().seal(fields, now).unwrap()
+    CookieKey::new(&secret()).unwrap().seal(fields, now).unwrap()
 }
 
 #[test]
@@ -143,6 +150,9 @@ fn a_cookie_of_the_login_key_opens_the_door_for_its_account_domain_and_place() {
         (json!({"userid": "user//admin", "domainid": "", "ip": "8.8.8.8"}), 0, false),
         (json!({"userid": "user//admin", "domainid": "", "ip": 7}), 0, false),
         (json!({"ruserid": "user//admin", "x": "y"}), 0, false),
+        (json!({"userid": "user//admin"}), 0, false),
+        (json!({"userid": "user//admin", "domainid": "", "nodeid": "node//x"}), 0, false),
+        (json!({"userid": "user//admin", "domainid": "", "t": "~t:gone"}), 0, false),
     ] {
         let text = cookie(&world, fields.clone(), age);
         // Clients send it both ways.
@@ -210,4 +220,428 @@ fn a_page_from_elsewhere_is_refused_whatever_it_knows() {
         assert_eq!(outcome.is_ok(), good, "{origin}");
         assert!(good || outcome == Err(Refusal::InvalidOrigin), "{origin}");
     }
+}
+
+/// A world in which bob (password `x`) has an authenticator app and a backup code.
+fn with_second_factor() -> (World, Vec<u8>) {
+    let world = World::new();
+    let mut bob = world.user("bob", SiteRights::empty());
+    bob.password = quick();
+    let secret = totp::fresh_secret().unwrap();
+    let factors = Factors {
+        totp: Some(Totp { secret: secret.clone(), last_step: 0 }),
+        backup_codes: vec![BackupCode { number: 74_045_227, used: false }],
+        ..Factors::new(bob.id.clone())
+    };
+    world.hub.store.put(bob).later();
+    world.hub.store.put(factors).later();
+    (world, secret)
+}
+
+/// The hash of `x`, made once.
+fn quick() -> PasswordHash {
+    static HASH: std::sync::LazyLock<PasswordHash> =
+        std::sync::LazyLock::new(|| password::hash("x"));
+    HASH.clone()
+}
+
+fn frame(refusal: Refusal) -> Value {
+    serde_json::from_str(&refusal.frame()).unwrap()
+}
+
+fn id(name: &str) -> UserId {
+    UserId::new(DomainId::default(), name).unwrap()
+}
+
+/// The code of the step `offset` steps from now.
+fn code(world: &World, secret: &[u8], offset: i64) -> String {
+    let step = totp::step(world.hub.now().seconds()).saturating_add_signed(offset);
+    format!("{:06}", totp::code(secret, step))
+}
+
+/// bob's name and password with a token, in a header.
+fn header(token: &str) -> String {
+    format!("Ym9i,eA==,{}", data_encoding::BASE64.encode(token.as_bytes()))
+}
+
+#[test]
+fn a_second_factor_is_asked_for_in_the_words_of_meshcentral() {
+    let vectors: Value = serde_json::from_str(VECTORS).unwrap();
+    let asked = |label: &str| {
+        let mut cases = vectors["cases"].as_array().unwrap().iter();
+        cases.find(|case| case["label"] == label).unwrap()["frames"][0].clone()
+    };
+    let (world, secret) = with_second_factor();
+    let try_header = |header: &str| admit(&world, &upgrade(Some(header)));
+    let refused = |header: &str| frame(try_header(header).unwrap_err());
+    assert_eq!(refused("Ym9i,eA=="), asked("2fa no token"));
+    assert_eq!(refused(&header("000000")), asked("2fa bad token"));
+    assert_eq!(refused(&header("**email**")), asked("2fa email token"));
+    assert_eq!(try_header("Ym9i,eQ=="), Err(Refusal::Header), "a wrong password is just that");
+    let good = code(&world, &secret, 0);
+    assert_eq!(try_header(&header(&good)).unwrap().user, id("bob"));
+    assert_eq!(refused(&header(&good)), asked("2fa bad token"), "replayed");
+    assert_eq!(refused(&header(&code(&world, &secret, -3))), asked("2fa token -90s"));
+    assert!(try_header(&header("74045227")).is_ok());
+    assert_eq!(refused(&header("74045227")), asked("2fa backup code reuse"));
+    let query = format!("user=bob&pass=x&token={}", code(&world, &secret, 1));
+    assert!(admit(&world, &Upgrade { query: &query, ..upgrade(None) }).is_ok());
+    let query = "user=bob&pass=x";
+    let refusal = admit(&world, &Upgrade { query, ..upgrade(None) }).unwrap_err();
+    assert_eq!(frame(refusal), asked("2fa query no token"));
+}
+
+#[test]
+fn no_second_factor_is_asked_for_where_it_is_not_wanted() {
+    let (world, _) = with_second_factor();
+    let plain = || admit(&world, &upgrade(Some("Ym9i,eA=="))).is_ok();
+    assert!(!plain());
+    world.hub.set_config(config(|c| c.settings.no_second_factor = true));
+    assert!(plain());
+    world.hub.set_config(config(|c| {
+        let domain = c.domains.entry(DomainId::default()).or_default();
+        domain.factors.skip = vec!["127.0.0.0/8".parse().unwrap()];
+    }));
+    assert!(plain());
+    let elsewhere =
+        Upgrade { remote: "192.0.2.7:1".parse().unwrap(), ..upgrade(Some("Ym9i,eA==")) };
+    assert!(matches!(admit(&world, &elsewhere), Err(Refusal::TokenRequired(_))));
+}
+
+#[test]
+fn a_remembered_device_is_believed_for_its_account_until_it_is_ended() {
+    let (world, _) = with_second_factor();
+    let mut carol = world.user("carol", SiteRights::empty());
+    carol.password = quick();
+    let factors = Factors {
+        user: carol.id.clone(),
+        ..(*world.hub.store.factors(&id("bob")).unwrap()).clone()
+    };
+    world.hub.store.put(carol).later();
+    world.hub.store.put(factors).later();
+    let key = CookieKey::new(&secret()).unwrap();
+    let bob = || world.hub.store.user(&id("bob")).unwrap();
+    let rules = crate::config::FactorRules::default();
+    let remembered = remember(&key, &rules, &bob(), world.hub.now()).unwrap();
+    let by_token = |who: &str, cookie: &str| {
+        let [name, token] = [who, &format!("cookie={cookie}")]
+            .map(|text| data_encoding::BASE64.encode(text.as_bytes()));
+        admit(&world, &upgrade(Some(&format!("{name},eA==,{token}")))).is_ok()
+    };
+    let by_cookie = |cookie: &str| {
+        let cookies =
+            format!("a=b; twofactor={}; c=d", cookie.replace('@', "%40").replace('=', "%3D"));
+        let with = Upgrade { cookies: Some(&cookies), ..upgrade(Some("Ym9i,eA==")) };
+        admit(&world, &with).is_ok()
+    };
+    assert!(by_token("bob", &remembered) && by_cookie(&remembered));
+    assert!(!by_token("carol", &remembered), "somebody else's device");
+    let other = cookie(&world, json!({"userid": "user//bob", "domainid": ""}), 0);
+    assert!(!by_token("bob", &other), "a login cookie is no device");
+    let query = format!("auth={remembered}");
+    assert!(admit(&world, &Upgrade { query: &query, ..upgrade(None) }).is_err(), "nor a login");
+    assert!(by_token("bob", &cookie(&world, json!({"userid": "user//bob", "expire": 60}), 3000)));
+    assert!(!by_token("bob", &cookie(&world, json!({"userid": "user//bob", "expire": 60}), 3700)));
+    world
+        .hub
+        .store
+        .put(User { valid_from: Some(Millis(world.hub.now().0 + 1)), ..(*bob()).clone() })
+        .later();
+    while world.hub.now() <= bob().valid_from.unwrap() {}
+    assert!(!by_token("bob", &remembered) && !by_cookie(&remembered), "logged out everywhere");
+    let again = remember(&key, &rules, &bob(), world.hub.now()).unwrap();
+    assert!(by_token("bob", &again));
+}
+
+/// A login token of bob's with password `secret`.
+fn token(world: &World, name: &str, expires: Option<Millis>) {
+    let token = LoginToken {
+        token_user: format!("~t:{name}"),
+        user: id("bob"),
+        name: name.to_owned(),
+        password: password::keep_random("secret"),
+        created: Millis(0),
+        expires,
+    };
+    world.hub.store.put(token).later();
+}
+
+#[test]
+fn a_login_token_opens_the_door_without_a_second_factor_while_it_lives() {
+    let (world, _) = with_second_factor();
+    let now = world.hub.now().0;
+    token(&world, "Good", None);
+    token(&world, "soon", Some(Millis(now + 600_000)));
+    token(&world, "gone", Some(Millis(now - 1)));
+    let with = |name: &str, password: &str| {
+        let query = format!("user=~t%3A{name}&pass={password}");
+        admit(&world, &Upgrade { query: &query, ..upgrade(None) })
+    };
+    let login = with("Good", "secret").unwrap();
+    assert_eq!((&login.user, login.method), (&id("bob"), Method::LoginToken));
+    assert_eq!(login.token.as_deref(), Some("~t:Good"));
+    assert!(with("soon", "secret").is_ok());
+    for (name, password) in [("Good", "Secret"), ("good", "secret"), ("gone", "secret"), ("", "")] {
+        assert_eq!(with(name, password), Err(Refusal::Query), "{name} {password}");
+    }
+    world
+        .hub
+        .store
+        .put(User {
+            site: SiteRights::NO_TOOLS,
+            ..(*world.hub.store.user(&id("bob")).unwrap()).clone()
+        })
+        .later();
+    assert_eq!(with("Good", "secret"), Err(Refusal::NoTools));
+    world
+        .hub
+        .store
+        .put(User {
+            site: SiteRights::LOCKED,
+            ..(*world.hub.store.user(&id("bob")).unwrap()).clone()
+        })
+        .later();
+    assert_eq!(with("Good", "secret"), Err(Refusal::Query));
+}
+
+#[test]
+fn login_tokens_are_for_whom_the_domain_says() {
+    let (world, _) = with_second_factor();
+    token(&world, "t", None);
+    let good = |rules: TokenRules| {
+        world.hub.set_config(config(|c| {
+            c.settings.max_invalid_login = None;
+            c.domains.entry(DomainId::default()).or_default().login_tokens = rules;
+        }));
+        let query = "user=~t:t&pass=secret";
+        admit(&world, &Upgrade { query, ..upgrade(None) }).is_ok()
+    };
+    let only = |id: &str| TokenRules::Only(vec![id.to_owned()]);
+    assert!(good(TokenRules::Everybody));
+    assert!(!good(TokenRules::Nobody));
+    assert!(good(only("user//bob")) && !good(only("user//admin")));
+    let team = UserGroupId::new(DomainId::default(), Key48([5; 48]));
+    world.link("bob", LinkTarget::UserGroup(team.clone()), crate::model::Rights::EDIT_GROUP);
+    assert!(good(only(&team.to_string())));
+}
+
+#[test]
+fn an_imported_login_token_works_and_is_cheap_from_then_on() {
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../../tests/vectors/control-password.json")).unwrap();
+    let entry = &vectors["pbkdf2"][3];
+    let text = |name: &str| entry[name].as_str().unwrap().to_owned();
+    let (world, _) = with_second_factor();
+    let token_user = text("id").trim_start_matches("logintoken-").to_owned();
+    let imported = LoginToken {
+        token_user: token_user.clone(),
+        user: id("bob"),
+        name: "atok".into(),
+        password: PasswordHash::Pbkdf2 { salt: text("salt"), hash: text("hash") },
+        created: Millis(0),
+        expires: None,
+    };
+    world.hub.store.put(imported).later();
+    let parts =
+        [&token_user, &text("password")].map(|t| data_encoding::BASE64.encode(t.as_bytes()));
+    for _ in 0..2 {
+        assert!(admit(&world, &upgrade(Some(&parts.join(",")))).is_ok());
+        let kept = world.hub.store.login_token(&token_user).unwrap();
+        assert!(matches!(kept.password, PasswordHash::Random(_)));
+    }
+}
+
+#[test]
+fn nothing_of_one_tenant_opens_another() {
+    let (world, secret) = with_second_factor();
+    let other = DomainId::new("cust2").unwrap();
+    world.hub.set_config(config(|c| {
+        c.settings.max_invalid_login = None;
+        c.domains.entry(other.clone()).or_default();
+    }));
+    // The same name, another person.
+    let theirs = UserId::new(other.clone(), "bob").unwrap();
+    world
+        .hub
+        .store
+        .put(User::new(theirs.clone(), "bob", password::hash("theirs"), Millis(0)))
+        .later();
+    token(&world, "t", None);
+    let there = Upgrade { domain: &other, ..upgrade(None) };
+    let auth = |fields: Value| format!("auth={}", cookie(&world, fields, 0));
+    for query in [
+        "user=bob&pass=x".to_owned(),
+        format!("user=bob&pass=x&token={}", code(&world, &secret, 0)),
+        "user=~t:t&pass=secret".to_owned(),
+        "user=user//bob&pass=x".to_owned(),
+        auth(json!({"userid": "user//bob", "domainid": ""})),
+        auth(json!({"userid": "user//bob", "domainid": "cust2"})),
+        auth(json!({"u": "user//bob", "a": 3})),
+    ] {
+        assert!(admit(&world, &Upgrade { query: &query, ..there }).is_err(), "{query}");
+    }
+    let query = auth(json!({"userid": "user/cust2/bob", "domainid": "cust2"}));
+    assert_eq!(admit(&world, &Upgrade { query: &query, ..there }).unwrap().user, theirs);
+    assert!(admit(&world, &Upgrade { query: &query, ..upgrade(None) }).is_err(), "nor back");
+    let query = "user=bob&pass=theirs";
+    assert!(admit(&world, &Upgrade { query, ..there }).is_ok());
+    assert!(admit(&world, &Upgrade { query, ..upgrade(None) }).is_err());
+}
+
+#[test]
+fn cookies_made_before_everything_was_ended_are_void_to_the_millisecond() {
+    let world = World::new();
+    let now = world.hub.now();
+    let ended = Millis(now.0 - now.0 % 1000 - 5_500);
+    let admin = world.hub.store.user(&id("admin")).unwrap();
+    world.hub.store.put(User { valid_from: Some(ended), ..(*admin).clone() }).later();
+    let second = now.seconds().0 - ended.seconds().0;
+    for (age, ms, good) in [
+        (second + 1, None, false),
+        (second, None, true),
+        (second, Some(499), false),
+        (second, Some(500), true),
+        (second - 1, None, true),
+    ] {
+        let mut fields = json!({"userid": "user//admin", "domainid": ""});
+        if let Some(ms) = ms {
+            fields["ms"] = ms.into();
+        }
+        let query = format!("auth={}", cookie(&world, fields, age));
+        let outcome = admit(&world, &Upgrade { query: &query, ..upgrade(None) });
+        assert_eq!(outcome.is_ok(), good, "{age} {ms:?}");
+    }
+}
+
+#[test]
+fn an_end_dated_by_a_clock_gone_wrong_is_put_right_by_the_password() {
+    let world = World::new();
+    let far = Millis(world.hub.now().0 + 1_000_000_000_000);
+    let admin = world.hub.store.user(&id("admin")).unwrap();
+    world.hub.store.put(User { valid_from: Some(far), ..(*admin).clone() }).later();
+    let query = format!("auth={}", cookie(&world, json!({"u": "user//admin", "a": 3}), 0));
+    let by_cookie = || admit(&world, &Upgrade { query: &query, ..upgrade(None) });
+    assert!(by_cookie().is_err());
+    assert!(admit(&world, &upgrade(Some(ADMIN_AUTH))).is_ok());
+    let from = world.hub.store.user(&id("admin")).unwrap().valid_from.unwrap();
+    assert!(from <= world.hub.now());
+}
+
+#[test]
+fn cookies_are_bound_to_their_address_as_the_configuration_says() {
+    let world = World::new();
+    let made_for = |ip: &str| cookie(&world, json!({"u": "user//admin", "a": 3, "ip": ip}), 0);
+    for (check, same, near, far) in [
+        (CookieIp::None, true, true, true),
+        (CookieIp::Lax, true, true, false),
+        (CookieIp::Strict, true, false, false),
+    ] {
+        world.hub.set_config(config(|c| {
+            c.settings.cookie_ip = check;
+            c.settings.max_invalid_login = None;
+        }));
+        for (ip, good) in [("127.0.0.1", same), ("127.0.0.2", near), ("8.8.8.8", far)] {
+            let query = format!("auth={}", made_for(ip));
+            let outcome = admit(&world, &Upgrade { query: &query, ..upgrade(None) });
+            assert_eq!(outcome.is_ok(), good, "{check:?} {ip}");
+        }
+    }
+}
+
+#[test]
+fn failures_are_told_to_those_who_manage_accounts_and_unknown_names_to_nobody() {
+    let (world, _) = with_second_factor();
+    let mut locked = world.user("locked", SiteRights::LOCKED);
+    locked.password = quick();
+    world.hub.store.put(locked).later();
+    let admin = world.session("admin");
+    for header in ["Ym9i,eQ==", &header("000000"), "bG9ja2Vk,eA==", "bm9ib2R5,eA=="] {
+        let with = Upgrade { agent: Some("curl/8\u{1b}[0m"), ..upgrade(Some(header)) };
+        assert!(admit(&world, &with).is_err());
+    }
+    let told = crate::control::testing::heard(&admin);
+    let told: Vec<_> = told
+        .iter()
+        .map(|frame| &frame["event"])
+        .map(|event| (event["username"].as_str().unwrap(), event["msgid"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(told, [("bob", 110), ("bob", 108), ("locked", 109)]);
+}
+
+#[test]
+fn guessing_second_factors_bars_as_guessing_passwords_does() {
+    let limit = LoginLimit { time: Duration::from_secs(600), count: 3, cool_off: None };
+    let (world, secret) = with_second_factor();
+    world.hub.set_config(config(|c| c.settings.max_invalid_2fa = Some(limit)));
+    for _ in 0..3 {
+        let refusal = admit(&world, &upgrade(Some(&header("000000")))).unwrap_err();
+        assert!(matches!(refusal, Refusal::WrongToken(_)));
+    }
+    let good = header(&code(&world, &secret, 0));
+    assert_eq!(admit(&world, &upgrade(Some(&good))), Err(Refusal::Banned));
+    // From everywhere else no more than that, either.
+    let elsewhere = Upgrade { remote: "192.0.2.7:1".parse().unwrap(), ..upgrade(Some(&good)) };
+    assert_eq!(admit(&world, &elsewhere), Err(Refusal::Banned));
+    world.hub.set_config(config(|c| c.settings.max_invalid_2fa = None));
+    assert!(admit(&world, &elsewhere).is_ok(), "switched off");
+}
+
+#[test]
+fn a_ban_survives_a_restart_and_an_unset_clock_makes_none_eternal() {
+    let world = World::new();
+    let attempt = |world: &World, meshauth| admit(world, &upgrade(Some(meshauth)));
+    for _ in 0..10 {
+        assert_eq!(attempt(&world, "YWRtaW4=,eA=="), Err(Refusal::Header));
+    }
+    assert_eq!(attempt(&world, ADMIN_AUTH), Err(Refusal::Banned));
+    let kept = world.hub.store.bans();
+    assert_eq!(kept[0].network, "127.0.0.0/24");
+    // What a restart finds: the same store, a fresh door.
+    let key = CookieKey::new(&secret()).unwrap();
+    let gate = || Gate::new(world.hub.clone(), Passwords::default(), key.clone());
+    let barred = |gate: &Gate| gate.may_try("127.0.0.9".parse().unwrap()).is_err();
+    assert!(barred(&gate()));
+    // A ban that was written when the clock was right, read by a board in 1970.
+    let ban = |until: Millis| Ban { network: "127.0.0.0/24".into(), until };
+    world.hub.store.put(ban(Millis(world.hub.now().0 + 1_000_000_000_000))).later();
+    let restarted = gate();
+    assert!(barred(&restarted));
+    let limiter = restarted.limiter.borrow();
+    let later = Instant::now() + Duration::from_secs(601);
+    assert!(!limiter.is_barred("127.0.0.9".parse().unwrap(), later));
+    world.hub.store.put(ban(Millis(1))).later();
+    assert!(!barred(&gate()), "it is over");
+    assert!(world.hub.store.bans().is_empty(), "and forgotten");
+}
+
+#[test]
+fn browsers_are_told_that_the_password_is_old_and_programs_are_let_in() {
+    let (world, _) = with_second_factor();
+    world.hub.store.remove(crate::store::RecordKey::Factors(id("bob"))).later();
+    let remote = "127.0.0.1:1".parse().unwrap();
+    let domain = DomainId::default();
+    let attempt = Attempt {
+        domain: &domain,
+        remote,
+        agent: None,
+        name: "Bob",
+        password: "x",
+        token: None,
+        remembered: None,
+    };
+    let expired = |changed: Option<Seconds>| {
+        let bob = world.hub.store.user(&id("bob")).unwrap();
+        world.hub.store.put(User { password_changed: changed, ..(*bob).clone() }).later();
+        assert!(admit(&world, &upgrade(Some("Ym9i,eA=="))).is_ok());
+        let signed_in = block_on(world.control.gate.sign_in(&attempt)).unwrap();
+        signed_in.with_valid_password() == Err(Refusal::PasswordExpired)
+    };
+    let day = 86_400;
+    let ago = |days: u64| Some(Seconds(world.hub.now().seconds().0 - days * day));
+    assert!(expired(None) && !expired(ago(100)));
+    world.hub.set_config(config(|c| {
+        let domain = c.domains.entry(DomainId::default()).or_default();
+        domain.passwords.reset = Some(Duration::from_secs(90 * day));
+    }));
+    assert!(expired(ago(100)) && !expired(ago(80)));
 }

@@ -56,7 +56,7 @@ impl Upgrade<'_> {
 
 /// A name and a password, what else came with them, and what to answer if they are wrong.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Credentials {
+pub(in crate::control) struct Credentials {
     pub(super) name: String,
     pub(super) password: String,
     pub(super) token: Option<String>,
