@@ -22,6 +22,10 @@ const KNOWN: usize = 512;
 /// How many times the limit of one network an account may be guessed from everywhere. A password
 /// has to resist that many guesses; six digits do not, see [`Guess::Factor`].
 const EVERYWHERE: u32 = 10;
+/// Attempts a network may make at once, and time after which it may make one more, before it counts
+/// as hammering at the door, right or wrong.
+const BURST: u32 = 8;
+const PAUSE: Duration = Duration::from_secs(1);
 /// Longest window; keeps `Instant` arithmetic in range whatever the configuration says.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -58,6 +62,8 @@ pub(super) struct Limiter {
     networks: BTreeMap<Network, Record>,
     /// When an account's failures have drained away, each taking its share of the window.
     accounts: BTreeMap<(UserId, Guess), Instant>,
+    /// When a network's attempts have drained away.
+    attempts: BTreeMap<Network, Instant>,
     /// From where accounts logged in, and when.
     known: BTreeMap<(Network, UserId), Instant>,
 }
@@ -87,6 +93,22 @@ impl Limiter {
         left.is_some_and(|left| left + share(guess, limit) > window(limit))
     }
 
+    /// Notes an attempt, whatever becomes of it. Returns what is known of the network of `address`.
+    pub(super) fn attempted(&mut self, address: IpAddr, now: Instant) -> Standing {
+        let network = Network::of(address);
+        if !self.attempts.contains_key(&network) && self.attempts.len() >= NETWORKS {
+            self.attempts.retain(|_, drained| *drained > now);
+            if self.attempts.len() >= NETWORKS
+                && let Some(least) = oldest(&self.attempts)
+            {
+                self.attempts.remove(&least);
+            }
+        }
+        let drained = self.attempts.entry(network).or_insert(now);
+        *drained = ((*drained).max(now) + PAUSE).min(now + PAUSE * (BURST + 1));
+        self.standing(address, now)
+    }
+
     /// What is known of the network of `address`.
     pub(super) fn standing(&self, address: IpAddr, now: Instant) -> Standing {
         let network = Network::of(address);
@@ -94,11 +116,14 @@ impl Limiter {
         let failures = record.map_or(0, |record| {
             [record.passwords, record.factors].into_iter().flatten().map(|c| c.count).sum()
         });
+        let drained = self.attempts.get(&network);
+        let hammers = drained.is_some_and(|drained| *drained > now + PAUSE * BURST);
         match (self.is_known(network), failures) {
-            // People mistype.
+            // People mistype, and many of them may sit behind one address.
             (true, 0..=2) => Standing::Known,
-            (false, 0) | (true, _) => Standing::Stranger,
-            (false, _) => Standing::Suspect,
+            (false, 0) if !hammers => Standing::Stranger,
+            (true, _) if !hammers => Standing::Stranger,
+            _ => Standing::Suspect,
         }
     }
 
@@ -345,6 +370,19 @@ mod tests {
     }
 
     #[test]
+    fn who_hammers_at_the_door_is_suspect_before_anybody_is_judged() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        let standings: Vec<_> = (0..10).map(|_| limiter.attempted(nth(1), now)).collect();
+        let suspect = standings.iter().position(|standing| *standing == Standing::Suspect);
+        assert_eq!(suspect, Some(BURST as usize));
+        let later = now + PAUSE * 2;
+        assert_eq!(limiter.attempted(nth(1), later), Standing::Stranger, "it drains away");
+        limiter.succeeded(&account("bob"), nth(2), now);
+        let office = (0..50).map(|_| limiter.attempted(nth(2), now));
+        assert!(office.into_iter().all(|standing| standing == Standing::Known));
+    }
+
+    #[test]
     fn the_tables_stay_bounded_and_keep_the_barred() {
         let (mut limiter, now) = (Limiter::default(), Instant::now());
         for _ in 0..3 {
@@ -354,7 +392,9 @@ mod tests {
             let name = account(&n.to_string());
             limiter.failed(nth(n), Some(&name), Guess::Password, &LIMIT, now);
             limiter.succeeded(&name, nth(n), now);
+            limiter.attempted(nth(n), now);
         }
+        assert!(limiter.attempts.len() <= NETWORKS);
         assert!(limiter.networks.len() <= NETWORKS);
         assert!(limiter.accounts.len() <= ACCOUNTS);
         assert!(limiter.known.len() <= KNOWN);

@@ -133,4 +133,6 @@ impl Control {
 }
 
 #[cfg(test)]
+mod storm_tests;
+#[cfg(test)]
 mod testing;

@@ -12,7 +12,7 @@ use super::notify;
 use super::password_rules::{self, Broken};
 use crate::hub::{Hub, SessionLink};
 use crate::identity::password::{self, Busy, Passwords, Verdict};
-use crate::model::{Event, EventKind, Factors, PasswordHash, Target, User, UserId};
+use crate::model::{Event, EventKind, Factors, Millis, PasswordHash, Target, User, UserId};
 use crate::store::Commit;
 
 /// Longest hint in characters.
@@ -123,10 +123,12 @@ pub(super) fn factors_of(hub: &Hub, user: &UserId) -> Factors {
 /// Stores `user` so that nothing that began before now speaks for it any more: sessions, login
 /// cookies, remembered devices. Only `keep`, the session that wants it so, goes on.
 pub fn end_other_logins(hub: &Hub, mut user: User, keep: Option<&SessionLink>) -> Commit {
-    let (id, now) = (user.id.clone(), hub.now());
-    user.valid_from = Some(now);
+    let id = user.id.clone();
+    // What began in this very millisecond began before.
+    let from = Millis(hub.now().0 + 1);
+    user.valid_from = Some(from);
     if let Some(session) = keep.filter(|session| session.id.user == id) {
-        session.since.set(now);
+        session.since.set(from);
     }
     let commit = hub.store.put(user);
     notify::account_changed(hub, &id);

@@ -66,7 +66,8 @@ impl Session {
         }
         let link = Rc::new(SessionLink {
             id: SessionId { user: user.id.clone(), nonce },
-            since: Cell::new(login.at),
+            // The door has judged what was before.
+            since: Cell::new(login.at.max(user.valid_from.unwrap_or_default())),
             subscriptions: RefCell::new(notify::subscriptions(&user)),
             missed: Cell::new(false),
             mailbox: Mailbox::new(SESSION_MAILBOX),

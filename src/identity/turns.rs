@@ -58,7 +58,7 @@ struct Waiting<T> {
 }
 
 /// The queue. Items are what is handed back when a turn comes, or to who has to go.
-pub(super) struct Turns<T> {
+pub(crate) struct Turns<T> {
     /// In the order of arrival.
     waiting: Vec<Waiting<T>>,
     /// The networks of the last turns, the latest last.
@@ -68,15 +68,15 @@ pub(super) struct Turns<T> {
 
 /// Why somebody does not wait.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full<T>(pub(super) T);
+pub(crate) struct Full<T>(pub(crate) T);
 
 impl<T> Turns<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { waiting: Vec::new(), served: VecDeque::new(), next_number: 0 }
     }
 
     /// Takes a place. Returns its number, and who has to go for it.
-    pub(super) fn enter(&mut self, asker: Asker, item: T) -> Result<(u64, Option<T>), Full<T>> {
+    pub(crate) fn enter(&mut self, asker: Asker, item: T) -> Result<(u64, Option<T>), Full<T>> {
         let own = self.of(asker.network);
         if own >= asker.standing.share() {
             return Err(Full(item));
@@ -100,7 +100,7 @@ impl<T> Turns<T> {
     }
 
     /// Takes the one whose turn it is out of the queue.
-    pub(super) fn next(&mut self) -> Option<T> {
+    pub(crate) fn next(&mut self) -> Option<T> {
         let served = |asker: &Asker| self.served.iter().rposition(|n| *n == asker.network);
         let worth = |w: &Waiting<T>| (w.asker.standing, served(&w.asker), w.number);
         let (best, _) = self.waiting.iter().enumerate().min_by_key(|(_, w)| worth(w))?;
@@ -113,12 +113,12 @@ impl<T> Turns<T> {
     }
 
     /// Gives a place back: somebody does not want to wait any more.
-    pub(super) fn leave(&mut self, number: u64) {
+    pub(crate) fn leave(&mut self, number: u64) {
         self.waiting.retain(|w| w.number != number);
     }
 
     /// Something was learned about a network of which some may be waiting.
-    pub(super) fn judge(&mut self, network: Network, standing: Standing) {
+    pub(crate) fn judge(&mut self, network: Network, standing: Standing) {
         for w in self.waiting.iter_mut().filter(|w| w.asker.network == Some(network)) {
             w.asker.standing = standing;
         }

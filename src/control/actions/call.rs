@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::hub::{AgentCommand, Hub, SessionLink};
 use crate::identity::cookie::CookieKey;
 use crate::identity::password::Passwords;
-use crate::model::{Device, Event, EventKind, Group, Target, User};
+use crate::model::{Device, Event, EventKind, Group, Millis, Target, User};
 use crate::store::{Commit, Record};
 
 use super::super::auth::{self, Login};
@@ -137,7 +137,12 @@ impl Call {
         if let Some(token) = &self.login.token {
             fields.insert("t".into(), (**token).into());
         }
-        auth::seal(self.cookies(), fields, self.hub().now())
+        auth::seal(self.cookies(), fields, self.now())
+    }
+
+    /// Now, and not before this session last ended all others.
+    pub(super) fn now(&self) -> Millis {
+        self.hub().now().max(self.session.since.get())
     }
 
     /// Whether the session came by a login token.

@@ -169,7 +169,7 @@ pub(super) fn remove_security_key(call: &Call) -> Answer<'_> {
 pub(super) fn remember_device(call: &Call) -> Answer<'_> {
     let config = call.hub().config();
     let rules = &config.domain(&call.user.id.domain).factors;
-    match auth::remember(call.cookies(), rules, &call.user, call.hub().now()) {
+    match auth::remember(call.cookies(), rules, &call.user, call.now()) {
         Some(cookie) => call.reply(json!({"cookie": cookie})),
         None => Answer::none(),
     }

@@ -260,6 +260,7 @@ impl Gate {
         attempt: &Attempt<'_>,
         accept: impl FnOnce(&User) -> Result<(), Refusal>,
     ) -> Result<SignedIn, Refusal> {
+        let began = self.hub.now();
         self.may_try(attempt.remote.ip())?;
         if attempt.name.starts_with(TOKEN_PREFIX) {
             return self.by_token(attempt, accept).await;
@@ -288,6 +289,11 @@ impl Gate {
         }
         accept(&user)?;
         self.second_factor(attempt, &user).await?;
+        // Somebody may have changed the password and ended everything while this was checked.
+        let user = self.hub.store.user(&user.id).ok_or(Refusal::Wrong)?;
+        if user.valid_from.is_some_and(|from| began < from && from <= self.hub.now()) {
+            return Err(Refusal::Wrong);
+        }
         self.limiter.borrow_mut().succeeded(&user.id, attempt.remote.ip(), Instant::now());
         Ok(self.signed_in(user, None))
     }
@@ -296,8 +302,10 @@ impl Gate {
     async fn turn(&self, attempt: &Attempt<'_>, account: Option<&UserId>) -> Result<Turn, Refusal> {
         let address = attempt.remote.ip();
         self.may_guess(address, account, Guess::Password)?;
-        let standing = self.limiter.borrow().standing(address, Instant::now());
-        let asker = Asker { network: Some(Network::of(address)), standing };
+        let standing = self.limiter.borrow_mut().attempted(address, Instant::now());
+        let network = Network::of(address);
+        self.passwords.judge(network, standing);
+        let asker = Asker { network: Some(network), standing };
         let turn = self.passwords.turn(asker).await.map_err(|Busy| Refusal::Busy)?;
         // Others may have failed meanwhile.
         self.may_try(address)?;

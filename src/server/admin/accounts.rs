@@ -119,6 +119,8 @@ pub(super) async fn set_password(
     let mut user = User::clone(&*existing(ctx, &domain, name)?);
     user.password = hash;
     user.password_changed = Some(ctx.hub.now().seconds());
+    // Whoever knew the old one may be in already.
+    user.valid_from = Some(ctx.hub.now());
     changed(ctx, user, 75, "Changed account credentials").await
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod agents;
 mod devices;
 mod groups;
+mod logins;
 mod replay;
 mod rights;
 

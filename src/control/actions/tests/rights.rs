@@ -6,7 +6,7 @@ use super::*;
 use crate::control::request::Request;
 
 /// A request for each action that does something if it is allowed.
-fn request_for(action: &str) -> Value {
+pub(super) fn request_for(action: &str) -> Value {
     let (node, group, other) =
         (node_id(2).to_string(), group_id(1).to_string(), group_id(3).to_string());
     let mut request = match action {
