@@ -25,6 +25,7 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
         }
         Command::Agents(AgentsCommand::List) => agents::list(common),
         Command::Status => show(common, &link::ask(common, &Request::Status)?),
+        Command::LoginKey => show(common, &link::ask(common, &Request::LoginKey)?),
         Command::Cert(_) => certificates(common),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -131,11 +132,14 @@ fn user(common: &Common, command: UserCommand) -> Result<(), Failure> {
         UserCommand::Remove { account } => {
             Request::UserRemove { domain: account.tenant.domain, name: account.name }
         }
-        UserCommand::Passwd { account, password: source } => Request::UserPassword {
-            password: password::read(source, &account.name)?,
-            domain: account.tenant.domain,
-            name: account.name,
-        },
+        UserCommand::Passwd { account, password: source, remove_factors } => {
+            Request::UserPassword {
+                password: password::read(source, &account.name)?,
+                domain: account.tenant.domain,
+                name: account.name,
+                without_factors: remove_factors,
+            }
+        }
         UserCommand::Admin { account, revoke } => {
             Request::UserAdmin { domain: account.tenant.domain, name: account.name, admin: !revoke }
         }
@@ -163,6 +167,7 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
             Answer::Group(group) => print::json(group),
             Answer::Groups(groups) => print::json(groups),
             Answer::Status(status) => print::json(status),
+            Answer::LoginKey(key) => print::json(&json!({"loginKey": key})),
             Answer::Reloaded => print::json(&json!({})),
         };
     }
@@ -176,6 +181,7 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
         Answer::Group(group) => print::out(&format!("{}  {}\n", group.meshid, group.name)),
         Answer::Groups(groups) => print::groups(groups),
         Answer::Status(status) => print::status(status),
+        Answer::LoginKey(key) => print::out(&format!("{key}\n")),
         Answer::Reloaded => Ok(()),
     }
 }

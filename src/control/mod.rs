@@ -29,7 +29,7 @@ use crate::identity::AgentServer;
 use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
 use crate::identity::tls::WebTls;
-use crate::model::Key48;
+use crate::model::{Key48, Secret};
 use crate::store::Store;
 
 /// What a session tells about the server it runs on; filled in by the wiring.
@@ -87,13 +87,21 @@ impl CookieKeys {
 }
 
 fn key(store: &Store, name: &str) -> Option<CookieKey> {
-    if let Some(key) = store.secret(name).and_then(|secret| CookieKey::new(&secret)) {
-        return Some(key);
+    CookieKey::new(&*secret(store, name)?)
+}
+
+/// The secret of login cookies, made if it is not there: whoever has it can log in as anybody.
+/// `None` without randomness.
+pub fn login_secret(store: &Store) -> Option<Rc<Secret>> {
+    secret(store, LOGIN_KEY)
+}
+
+fn secret(store: &Store, name: &str) -> Option<Rc<Secret>> {
+    if let Some(secret) = store.secret(name).filter(|secret| CookieKey::new(secret).is_some()) {
+        return Some(secret);
     }
-    let secret = CookieKey::fresh_secret(name).ok()?;
-    let key = CookieKey::new(&secret)?;
-    store.put(secret).later();
-    Some(key)
+    store.put(CookieKey::fresh_secret(name).ok()?).later();
+    store.secret(name)
 }
 
 /// What all sessions of one server share.

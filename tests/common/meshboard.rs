@@ -111,6 +111,10 @@ impl Server for Meshboard {
         self.process = launch_for_agents(self.data.path(), self.port);
     }
 
+    fn login_key(&self) -> String {
+        self.command(&["login-key"]).trim().to_owned()
+    }
+
     fn forget_web_certificate(&self) {
         forget_web_certificate(self.data.path());
     }

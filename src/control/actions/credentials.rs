@@ -112,9 +112,7 @@ pub(super) fn change_others(call: &Call) -> Answer<'_> {
         user.password_changed = (!reset).then(|| call.hub().now().seconds());
         let mut factors = passwords::factors_of(call.hub(), &id);
         if without_factors {
-            factors.totp = None;
-            factors.backup_codes.clear();
-            factors.security_keys.clear();
+            factors = factors.without_factors();
         }
         if hint.is_some() {
             factors.password_hint = hint.and_then(passwords::hint);

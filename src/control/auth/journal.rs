@@ -51,8 +51,11 @@ impl Failure {
 /// Tells of a failed attempt at `account`.
 pub(super) fn tell(hub: &Hub, attempt: &Attempt<'_>, account: Option<&UserId>, failure: Failure) {
     let ip = attempt.remote.ip().to_canonical();
-    let name = text::clamp(attempt.name, NAME_MAX);
-    warn!("control: login failed from {ip}: {} for {name:?}", failure.reason());
+    let name = match &*text::clamp(attempt.name, NAME_MAX) {
+        "" => String::new(),
+        name => format!(" for {name:?}"),
+    };
+    warn!("control: login failed from {ip}: {}{name}", failure.reason());
     // A name without an account has nobody whose history it could go to.
     let account = account.filter(|id| hub.store.user(id).is_some());
     let (Some(id), Some((number, words))) = (account, failure.event()) else { return };

@@ -111,6 +111,7 @@ pub(super) async fn set_password(
     domain_name: &str,
     name: &str,
     password: Password,
+    without_factors: bool,
 ) -> Result<Answer, String> {
     let domain = domain(ctx, domain_name)?;
     existing(ctx, &domain, name)?;
@@ -121,6 +122,10 @@ pub(super) async fn set_password(
     user.password_changed = Some(ctx.hub.now().seconds());
     // Whoever knew the old one may be in already.
     user.valid_from = Some(ctx.hub.now());
+    if let Some(kept) = ctx.hub.store.factors(&user.id).filter(|_| without_factors) {
+        // In front of the account in the same journal: on disk before it.
+        ctx.hub.store.put(kept.without_factors()).later();
+    }
     changed(ctx, user, 75, "Changed account credentials").await
 }
 
