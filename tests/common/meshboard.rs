@@ -84,6 +84,11 @@ impl Meshboard {
         self.process.wait_for_line(|line| line.contains(wanted))
     }
 
+    /// Its log so far, by line.
+    pub fn log(&self) -> Vec<String> {
+        self.process.stderr()
+    }
+
     /// The data folder.
     pub fn data(&self) -> &Path {
         self.data.path()

@@ -55,7 +55,8 @@ pub(super) fn tell(hub: &Hub, attempt: &Attempt<'_>, account: Option<&UserId>, f
         "" => String::new(),
         name => format!(" for {name:?}"),
     };
-    warn!("control: login failed from {ip}: {}{name}", failure.reason());
+    // A target of its own: the filter must not depend on where this file is.
+    warn!(target: "meshboard::login", "login failed from {ip}: {}{name}", failure.reason());
     // A name without an account has nobody whose history it could go to.
     let account = account.filter(|id| hub.store.user(id).is_some());
     let (Some(id), Some((number, words))) = (account, failure.event()) else { return };
