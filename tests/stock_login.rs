@@ -7,9 +7,11 @@ mod peer;
 
 use common::{ADMIN, MeshCtrl, Meshboard, PASSWORD, Server};
 use data_encoding::BASE64;
+use meshboard::identity::certificate::{rsa_public_key, verify_rsa};
 use meshboard::identity::totp;
 use meshboard::model::Seconds;
 use peer::{Raw, frame};
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 against_both_servers! {
@@ -17,6 +19,8 @@ against_both_servers! {
     a_remembered_device_needs_no_code,
     a_login_token_logs_in_until_it_is_taken_back,
     the_login_key_logs_in_as_anybody,
+    the_server_proves_itself_inside_the_websocket,
+    credentials_may_follow_the_url,
 }
 
 const BOB: &str = "bob";
@@ -150,6 +154,50 @@ fn the_login_key_logs_in_as_anybody(server: &mut dyn Server) {
         let output = MeshCtrl::with_key(server.port(), user, key).run(&["userinfo"]);
         assert_eq!(output.trim(), invalid, "{user}");
     }
+}
+
+fn the_server_proves_itself_inside_the_websocket(server: &mut dyn Server) {
+    let seen = server.meshctrl().server_info("tlshash").to_lowercase();
+    let mut page = Page(Raw::open(server.port(), "/control.ashx", "x-meshauth: *\r\n"));
+    let cnonce = [7; 48];
+    let request =
+        json!({"action": "serverAuth", "cnonce": BASE64.encode(&cnonce), "tlshash": seen});
+    let proof = page.ask(&request);
+    let part = |name: &str| {
+        let text = proof[name].as_str().unwrap_or_else(|| panic!("no {name} in {proof}"));
+        BASE64.decode(text.as_bytes()).expect("base64")
+    };
+    let hash = data_encoding::HEXLOWER.decode(seen.as_bytes()).expect("hexadecimal");
+    let signed = [&cnonce[..], &hash, &part("nonce")].concat();
+    let certificate = CertificateDer::from(part("cert"));
+    let key = rsa_public_key(&certificate).expect("an RSA certificate");
+    assert!(verify_rsa(&key, &signed, &part("signature")));
+    assert_eq!(part("nonce").len(), 48);
+    let login = |password: &str| {
+        let [username, password] = [ADMIN, password].map(|text| BASE64.encode(text.as_bytes()));
+        json!({"action": "userAuth", "username": username, "password": password})
+    };
+    page.0.send(&frame(1, true, login(PASSWORD).to_string().as_bytes()));
+    assert_eq!(page.next("userinfo")["userinfo"]["_id"], "user//admin");
+    let mut page = Page(Raw::open(server.port(), "/control.ashx", "x-meshauth: *\r\n"));
+    page.0.send(&frame(1, true, login("wrong").to_string().as_bytes()));
+    assert_eq!(page.next("close")["msg"], "noauth-2c");
+}
+
+fn credentials_may_follow_the_url(server: &mut dyn Server) {
+    let open = |server: &dyn Server| {
+        Page(Raw::open(server.port(), "/control.ashx?moreargs=1&user=nobody", ""))
+    };
+    let arguments = |password: &str| {
+        let args = json!({"user": ADMIN, "pass": password});
+        json!({"action": "urlargs", "args": args}).to_string()
+    };
+    let mut page = open(server);
+    page.0.send(&frame(1, true, arguments(PASSWORD).as_bytes()));
+    assert_eq!(page.next("userinfo")["userinfo"]["_id"], "user//admin");
+    let mut page = open(server);
+    page.0.send(&frame(1, true, arguments("wrong").as_bytes()));
+    assert_eq!(page.next("close")["msg"], "noauth-2a");
 }
 
 /// The stock server forgets this for what comes by `x-meshauth`.
