@@ -3,11 +3,13 @@
 //! The rooms and the directions between them are drawn in `ARCHITECTURE.md`.
 
 pub mod agent;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod hub;
 pub mod identity;
+pub mod migrate;
 pub mod model;
 pub mod server;
 pub mod store;

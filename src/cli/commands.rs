@@ -6,8 +6,8 @@ use clap::CommandFactory as _;
 use serde_json::{Value, json};
 
 use super::{
-    AgentsCommand, Cli, Command, Common, Failure, GroupCommand, UserCommand, agents, link,
-    password, print,
+    AgentsCommand, Cli, Command, Common, Failure, GroupCommand, UserCommand, agents, backup,
+    import, link, password, print,
 };
 use crate::config::{self, ConfigError, Place, Problem, Warning, WarningKind};
 use crate::identity::{Role, describe};
@@ -24,6 +24,19 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
             agents::install_from(common, &from, &arch)
         }
         Command::Agents(AgentsCommand::List) => agents::list(common),
+        Command::Import { path, dbexport, dry_run } => {
+            import::run(common, &path, dbexport.as_deref(), dry_run)
+        }
+        Command::Backup { file, passphrase_file } => {
+            backup::make(common, &file, passphrase_file.as_deref())
+        }
+        Command::Restore { file, passphrase_file, dry_run, replace } => {
+            let phrase = passphrase_file.as_deref();
+            match dry_run {
+                true => backup::verify(common, &file, phrase),
+                false => backup::restore(common, &file, phrase, replace),
+            }
+        }
         Command::Status => show(common, &link::ask(common, &Request::Status)?),
         Command::LoginKey => show(common, &link::ask(common, &Request::LoginKey)?),
         Command::Cert(_) => certificates(common),

@@ -6,9 +6,11 @@ use std::path::Path;
 use async_executor::LocalExecutor;
 
 use super::{Common, Failure};
+use crate::backup;
 use crate::config::{self, Config, Warning};
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
+use crate::server;
 use crate::server::admin::{AdminContext, Answer, Reply, Request, execute, socket};
 use crate::store::{OpenError, Options, Store};
 
@@ -45,6 +47,9 @@ fn ask_folder(common: &Common, request: Request) -> Result<Reply, Failure> {
     if !changes && !common.data.is_dir() {
         return Err(Failure::failed(format!("there is no folder {}", common.data.display())));
     }
+    if let Some(stage) = backup::restore::interrupted(&common.data) {
+        return Err(Failure::failed(server::half_restored(&stage)));
+    }
     let (store, report) = Store::open(&common.data, Options::default()).map_err(refused)?;
     if report.lost.is_some() {
         log::warn!("{report}");
@@ -62,7 +67,7 @@ fn ask_folder(common: &Common, request: Request) -> Result<Reply, Failure> {
     }))
 }
 
-fn refused(error: OpenError) -> Failure {
+pub(super) fn refused(error: OpenError) -> Failure {
     match error {
         OpenError::InUse { .. } => Failure::failed(format!(
             "{error}, which does not answer on its admin socket; was it started with another \

@@ -3,7 +3,9 @@
 //! Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod agents;
+mod backup;
 mod commands;
+mod import;
 mod link;
 mod logging;
 mod password;
@@ -66,6 +68,47 @@ enum Command {
     /// Manage the stock agents that the server hands out
     #[command(subcommand)]
     Agents(AgentsCommand),
+    /// Move in from MeshCentral: read a meshcentral-data folder, which is never changed
+    ///
+    /// Accounts with their passwords and second factors, groups, devices, rights, notes, login
+    /// tokens, shares, history, certificates and cookie keys are taken over; agents find the new
+    /// server without a change on their side. It can be repeated: what is already here stays as it
+    /// is. The server must not run.
+    Import {
+        /// The meshcentral-data folder
+        path: PathBuf,
+        /// Read this file, made with `meshcentral --dbexport`, in place of the folder's database
+        #[arg(long, value_name = "FILE")]
+        dbexport: Option<PathBuf>,
+        /// Only tell what would be taken over, what not, and why
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write a backup of the data folder: records, keys, configuration, files of users
+    ///
+    /// It can be made at any time, also while the server runs; changes of the last seconds may be
+    /// missing. The stock agents and recordings are not part of it.
+    Backup {
+        /// The file to write; - is standard output
+        file: PathBuf,
+        /// Seal it with the passphrase in the first line of this file
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Take the data folder out of a backup; the server must not run
+    Restore {
+        /// The backup; - is standard input
+        file: PathBuf,
+        /// The passphrase is in the first line of this file
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+        /// Only verify the backup and list what is in it
+        #[arg(long)]
+        dry_run: bool,
+        /// Put what is in the data folder aside (before-restore)
+        #[arg(long)]
+        replace: bool,
+    },
     /// Tell how the server is, and the setup code while there is no account
     Status,
     /// Print the key with which programs make login cookies: `meshctrl --loginkey`
@@ -266,6 +309,12 @@ mod tests {
             "group list",
             "agents install --from meshcentral-1.1.55.tgz --arch linux,6 --arch windows64",
             "agents list",
+            "import /old/meshcentral-data --dry-run",
+            "import /old/meshcentral-data --dbexport export.json",
+            "backup /media/stick/meshboard.backup --passphrase-file phrase",
+            "backup -",
+            "restore meshboard.backup --dry-run",
+            "restore - --replace --passphrase-file phrase",
             "status --json",
             "cert show",
             "completions bash",
@@ -279,6 +328,9 @@ mod tests {
             "user add",
             "user add ann --password p --password-stdin",
             "agents install",
+            "import",
+            "backup",
+            "restore",
             "completions tcl",
             "frobnicate",
         ] {

@@ -14,7 +14,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{DomainId, Key48, SiteRights};
+use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 
 pub use addresses::AddressRules;
 pub use parse::{ConfigError, load, parse};
@@ -85,12 +85,32 @@ pub struct Settings {
     pub allow_login_token: bool,
     /// `manageAllDeviceGroups`: accounts (`user/…`) that see every group.
     pub manage_all_device_groups: Vec<String>,
+    /// `manageCrossDomain`: accounts that manage the accounts and user groups of all domains.
+    pub manage_cross_domain: Vec<UserId>,
+    /// `interUserMessaging`: who may send data to the sessions of another account.
+    pub inter_user_messaging: InterUser,
+    /// `lockAgentDownload`: only who is logged in gets agents and their settings.
+    pub lock_agent_download: bool,
     /// `userAllowedIP` / `userBlockedIP`: from where people may connect.
     pub user_addresses: AddressRules,
     /// `agentAllowedIP` / `agentBlockedIP`: from where agents may connect.
     pub agent_addresses: AddressRules,
+    /// `autoBackup`: backups by themselves; `None` makes none.
+    pub auto_backup: Option<BackupPlan>,
     /// `statusPort` (ours): loopback port of the status endpoint; `None` switches it off.
     pub status_port: Option<u16>,
+}
+
+/// Between which accounts `interuser` carries data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum InterUser {
+    /// None.
+    #[default]
+    Off,
+    /// All of a domain.
+    Everybody,
+    /// Those listed and everybody.
+    Listed(Vec<UserId>),
 }
 
 /// Where agents are.
@@ -132,6 +152,27 @@ impl LoginLimit {
     pub const STANDARD: Self = Self { time: Duration::from_secs(600), count: 10, cool_off: None };
 }
 
+/// When backups are made by themselves, and how long they are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BackupPlan {
+    /// `backupIntervalHours`.
+    pub every: Duration,
+    /// `keepLastDaysBackup`.
+    pub keep: Duration,
+    /// `maxMegabytes` (ours): the oldest go when all together are larger.
+    pub max_bytes: u64,
+    /// `backupPath`: the folder; `None` is `backups` in the data folder.
+    pub folder: Option<std::path::PathBuf>,
+    /// `zipPassword`: they are sealed with it.
+    pub passphrase: Option<String>,
+}
+
+impl std::fmt::Debug for BackupPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BackupPlan(every {:?} into {:?})", self.every, self.folder)
+    }
+}
+
 /// One entry of the `domains` section.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Domain {
@@ -145,6 +186,12 @@ pub struct Domain {
     pub new_accounts: bool,
     /// `newAccountsRights`: what such an account may do.
     pub new_account_rights: SiteRights,
+    /// `newAccountsUserGroups`: user groups new accounts are members of.
+    pub new_account_user_groups: Vec<UserGroupId>,
+    /// `agentInviteCodes`: people may get an invitation for a code at `/invite`.
+    pub agent_invite_codes: bool,
+    /// `lockAgentDownload`, in addition to that of the settings.
+    pub lock_agent_download: bool,
     /// `agentKey`: an agent's `?key=` must be one of these, if there are any.
     pub agent_keys: Vec<String>,
     /// `loginKey`: a user's `?key=` must be one of these, if there are any.
@@ -214,8 +261,12 @@ impl Default for Settings {
             agent_update_block_size: 65531,
             allow_login_token: false,
             manage_all_device_groups: Vec::new(),
+            manage_cross_domain: Vec::new(),
+            inter_user_messaging: InterUser::default(),
+            lock_agent_download: false,
             user_addresses: AddressRules::default(),
             agent_addresses: AddressRules::default(),
+            auto_backup: None,
             status_port: Some(8087),
         }
     }
@@ -226,5 +277,10 @@ impl Config {
     pub fn domain(&self, domain: &DomainId) -> &Domain {
         static NONE: std::sync::LazyLock<Domain> = std::sync::LazyLock::new(Domain::default);
         self.domains.get(domain).unwrap_or(&NONE)
+    }
+
+    /// Whether agents and their settings are given to nobody in `domain` who is not logged in.
+    pub fn locks_agent_downloads(&self, domain: &DomainId) -> bool {
+        self.settings.lock_agent_download || self.domain(domain).lock_agent_download
     }
 }

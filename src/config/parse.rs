@@ -9,14 +9,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::addresses::{self, AddressRules};
 use super::passwords;
 use super::place::{Problem, Warning};
 use super::read::{Notes, Section};
 use super::tree::{self, Entry, Node, Origin, Table, Value};
-use super::{Config, CookieIp, Domain, LoginLimit, Reach, Settings, table};
-use crate::model::{DomainId, Key48, SiteRights, UserId};
+use super::{BackupPlan, Config, CookieIp, Domain, InterUser, LoginLimit, Reach, Settings, table};
+use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 
 /// Largest file that is read, in bytes.
 const FILE_MAX: u64 = 1 << 20;
@@ -159,13 +160,35 @@ fn settings(section: Section<'_>) -> Settings {
                 (id.starts_with("user/") || id.starts_with("ugrp/")).then(|| id.to_owned())
             })
             .unwrap_or_default(),
+        manage_cross_domain: section
+            .parsed("manageCrossDomain", "ids as in user//name", |id| id.parse().ok())
+            .unwrap_or_default(),
+        inter_user_messaging: inter_user(&section),
+        lock_agent_download: section.flag("lockAgentDownload").unwrap_or(false),
         user_addresses: addresses(&section, "user"),
         agent_addresses: addresses(&section, "agent"),
+        auto_backup: auto_backup(&section),
         status_port: section.port_or_off("statusPort").unwrap_or(standard.status_port),
     };
     let settings = distinct_ports(&section, settings);
     section.finish(&table::SETTINGS);
     settings
+}
+
+/// `true`, `false`, or a list of accounts.
+fn inter_user(section: &Section<'_>) -> InterUser {
+    const NAME: &str = "interUserMessaging";
+    let Some(found) = section.find(NAME) else { return InterUser::Off };
+    match found.node.value.as_flag() {
+        Some(true) => InterUser::Everybody,
+        Some(false) => InterUser::Off,
+        None => {
+            let expected = "true, false, or ids as in user//name";
+            InterUser::Listed(
+                section.parsed(NAME, expected, |id| id.parse().ok()).unwrap_or_default(),
+            )
+        }
+    }
 }
 
 /// A name without a dot (or none at all) cannot be resolved outside: LAN mode.
@@ -246,6 +269,36 @@ fn cookie_ip(section: &Section<'_>) -> CookieIp {
             CookieIp::default()
         }
     }
+}
+
+fn auto_backup(section: &Section<'_>) -> Option<BackupPlan> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let found = section.find("autoBackup")?;
+    if found.node.value.as_flag() == Some(false) {
+        return None;
+    }
+    let standard = BackupPlan {
+        every: HOUR * 24,
+        keep: HOUR * 240,
+        max_bytes: 100 << 20,
+        folder: None,
+        passphrase: None,
+    };
+    if found.node.value.as_flag() == Some(true) {
+        return Some(standard);
+    }
+    let plan = section.section("autoBackup")?;
+    let number = |name, range| plan.number(name, range).and_then(|n| u32::try_from(n).ok());
+    let parsed = BackupPlan {
+        every: number("backupIntervalHours", 1..=8760).map_or(standard.every, |n| HOUR * n),
+        keep: number("keepLastDaysBackup", 1..=3650).map_or(standard.keep, |n| HOUR * 24 * n),
+        max_bytes: number("maxMegabytes", 1..=1_000_000)
+            .map_or(standard.max_bytes, |n| u64::from(n) << 20),
+        folder: plan.text("backupPath").map(Into::into),
+        passphrase: plan.text("zipPassword").filter(|phrase| !phrase.is_empty()),
+    };
+    plan.finish(&table::AUTO_BACKUP);
+    Some(parsed)
 }
 
 fn addresses(section: &Section<'_>, who: &str) -> AddressRules {
@@ -349,7 +402,7 @@ impl Domains<'_> {
         if let Some(defaults) = self.defaults {
             section = section.with_defaults("domainDefaults", defaults);
         }
-        let domain = domain(&section);
+        let domain = domain(id, &section);
         if let (Some(host), Some(found)) = (&domain.dns, section.find("dns")) {
             if id.is_default() {
                 section.problem(&found, "the default domain cannot have a dns name");
@@ -374,7 +427,7 @@ fn domain_id(name: &str) -> Result<DomainId, &'static str> {
         .map_err(|_| "a domain name has at most 64 bytes and neither blanks nor slashes")
 }
 
-fn domain(section: &Section<'_>) -> Domain {
+fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
     let (passwords, factors, login_tokens) = passwords::read(section);
     let keys = |name| {
         let valid = |text: &str| {
@@ -390,6 +443,13 @@ fn domain(section: &Section<'_>) -> Domain {
         dns: section.text("dns").map(|host| host.to_lowercase()),
         new_accounts: new_accounts(section),
         new_account_rights: rights(section),
+        new_account_user_groups: section
+            .parsed("newAccountsUserGroups", "ids of user groups of this domain", |text| {
+                UserGroupId::parse_in(id, text).ok()
+            })
+            .unwrap_or_default(),
+        agent_invite_codes: section.flag("agentInviteCodes").unwrap_or(false),
+        lock_agent_download: section.flag("lockAgentDownload").unwrap_or(false),
         agent_keys: keys("agentKey"),
         login_keys: keys("loginKey"),
         accepted_tls_hashes: section

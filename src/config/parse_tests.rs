@@ -53,10 +53,15 @@ fn every_supported_setting_arrives() {
             "maxInvalidLogin": {"time": 5, "count": 3, "coolofftime": 20},
             "maxInvalid2fa": false, "no2FactorAuth": true, "cookieIpCheck": "strict",
             "noAgentUpdate": true, "minifyCore": true, "agentUpdateBlockSize": 2048,
-            "allowLoginToken": true, "manageAllDeviceGroups": ["user//admin"], "statusPort": 9999
+            "allowLoginToken": true, "manageAllDeviceGroups": ["user//admin"], "statusPort": 9999,
+            "manageCrossDomain": ["user//Root"], "interUserMessaging": ["user/a/bob"],
+            "lockAgentDownload": true,
+            "autoBackup": {"backupIntervalHours": 12, "keepLastDaysBackup": 3, "maxMegabytes": 5,
+                "backupPath": "/media/stick", "zipPassword": "phrase"}
         },
         "domains": {"": {
             "title": "T", "title2": "T2", "newAccounts": true, "newAccountsRights": ["nonewgroups"],
+            "newAccountsUserGroups": "G", "agentInviteCodes": true, "lockAgentDownload": 1,
             "agentKey": ["a1", "b2"], "loginKey": "c3", "certHash": "H",
             "allowedOrigin": ["a.example.com"], "userConsentFlags": {"desktopNotify": true},
             "passwordRequirements": {"min": 8, "max": 128, "upper": 1, "lower": 2, "numeric": 3,
@@ -68,6 +73,7 @@ fn every_supported_setting_arrives() {
             "limits": {"maxDevices": 1, "maxAgentSessions": 2, "maxUserAccounts": 3,
                 "maxUserSessions": 4, "maxSingleUserSessions": 5}
         }}}"#
+            .replace("\"G\"", &format!("\"{}\"", Key48([5; 48]).text()))
             .replace("\"H\"", &format!("\"{}\"", "0A".repeat(48)))
             .as_str(),
     );
@@ -102,8 +108,18 @@ fn every_supported_setting_arrives() {
         agent_update_block_size: 2048,
         allow_login_token: true,
         manage_all_device_groups: vec!["user//admin".into()],
+        manage_cross_domain: vec![UserId::new(id(""), "root").unwrap()],
+        inter_user_messaging: InterUser::Listed(vec![UserId::new(id("a"), "bob").unwrap()]),
+        lock_agent_download: true,
         user_addresses: AddressRules::default(),
         agent_addresses: AddressRules::default(),
+        auto_backup: Some(BackupPlan {
+            every: Duration::from_secs(12 * 3600),
+            keep: Duration::from_secs(3 * 86_400),
+            max_bytes: 5 << 20,
+            folder: Some("/media/stick".into()),
+            passphrase: Some("phrase".into()),
+        }),
         status_port: Some(9999),
     };
     assert_eq!(config.settings, expected);
@@ -113,6 +129,9 @@ fn every_supported_setting_arrives() {
         dns: None,
         new_accounts: true,
         new_account_rights: SiteRights::NO_NEW_GROUPS,
+        new_account_user_groups: vec![UserGroupId::new(id(""), Key48([5; 48]))],
+        agent_invite_codes: true,
+        lock_agent_download: true,
         agent_keys: vec!["a1".into(), "b2".into()],
         login_keys: vec!["c3".into()],
         accepted_tls_hashes: vec![Key48([10; 48])],

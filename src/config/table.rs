@@ -46,6 +46,26 @@ pub(super) static TOP: Names = Names {
     moot: &["$schema", "peers", "configfiles"],
 };
 
+/// Keys of `settings.autoBackup`: other places to put backups.
+pub(super) static AUTO_BACKUP: Names = Names {
+    later: &["googledrive", "webdav", "s3"],
+    guards: &[],
+    moot: &[
+        "mongodumppath",
+        "mysqldumppath",
+        "pgdumppath",
+        "backupwebfolders",
+        "backupname",
+        "backupotherfolders",
+        "backupignorefilesglob",
+        "backupskipfoldersglob",
+        "backuphour",
+        "backupinfo",
+        "ziplevel",
+        "zipcompression",
+    ],
+};
+
 /// Keys of `settings`.
 pub(super) static SETTINGS: Names = Names {
     later: &[
@@ -75,10 +95,7 @@ pub(super) static SETTINGS: Names = Names {
         "dbrecordsencryptkey",
         "dbrecordsdecryptkey",
         "dbexpire",
-        "managecrossdomain",
-        "interusermessaging",
         "authlog",
-        "autobackup",
         "webrtc",
         "webrtcconfig",
         "webrtconfig",
@@ -117,13 +134,7 @@ pub(super) static SETTINGS: Names = Names {
         "email",
         "trustedcert",
     ],
-    guards: &[
-        "maintenancemode",
-        "lockagentdownload",
-        "agentsignlock",
-        "mpshighsecurity",
-        "crowdsec",
-    ],
+    guards: &["maintenancemode", "agentsignlock", "mpshighsecurity", "crowdsec"],
     moot: &[
         "exactports",
         "selfupdate",
@@ -180,7 +191,6 @@ pub(super) static DOMAIN: Names = Names {
         "ldapsiteadmingroups",
         "ldapsyncwithusergroups",
         "ldapsaveusertofile",
-        "newaccountsusergroups",
         "newaccountrealms",
         "newaccountscaptcha",
         "newaccountspass",
@@ -218,7 +228,6 @@ pub(super) static DOMAIN: Names = Names {
         "localsessionrecording",
         "geolocation",
         "iplocation",
-        "agentinvitecodes",
         "agentnoproxy",
         "assistantnoproxy",
         "agentcustomization",
@@ -280,7 +289,6 @@ pub(super) static DOMAIN: Names = Names {
         "newaccountemaildomains",
         "userquota",
         "meshquota",
-        "lockagentdownload",
         "clipboardget",
         "clipboardset",
         "myserver",

@@ -15,6 +15,7 @@ pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) 
     const SECOND_FACTORS: u32 = 0x1000;
     const PASSWORD_HINTS: u32 = 0x1_0000;
     const FORCE_SECOND_FACTOR: u32 = 0x4_0000;
+    const INVITE_CODES: u32 = 0x100_0000;
     const NO_NOVNC: u32 = 0x2000_0000;
     const NO_WEB_RDP: u32 = 0x4000_0000;
     let domain = config.domain(&user.id.domain);
@@ -27,6 +28,7 @@ pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) 
         | bit(config.settings.reach == Reach::Wan, WAN_ONLY)
         | bit(config.settings.reach == Reach::Lan, LAN_ONLY)
         | bit(!has_mps, NO_CIRA)
+        | bit(domain.agent_invite_codes, INVITE_CODES)
         | bit(with_factors, SECOND_FACTORS)
         | bit(domain.passwords.hint, PASSWORD_HINTS)
         | bit(must_have_factors, FORCE_SECOND_FACTOR)

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod factors;
 mod features;
 mod filter;
+pub mod invitations;
 mod limiter;
 mod notify;
 pub mod password_rules;
@@ -115,6 +116,8 @@ pub struct Control {
     facts: RefCell<Rc<ServerFacts>>,
     /// The door.
     pub gate: auth::Gate,
+    /// What lets people without an account download agents.
+    pub invitations: invitations::Invitations,
 }
 
 impl Control {
@@ -126,7 +129,9 @@ impl Control {
         facts: ServerFacts,
     ) -> Rc<Self> {
         let gate = auth::Gate::new(hub.clone(), passwords.clone(), keys.login.clone());
-        Rc::new(Self { hub, passwords, keys, facts: RefCell::new(Rc::new(facts)), gate })
+        let invitations = invitations::Invitations::new(hub.clone(), keys.invitation.clone());
+        let facts = RefCell::new(Rc::new(facts));
+        Rc::new(Self { hub, passwords, keys, facts, gate, invitations })
     }
 
     /// The facts in force.

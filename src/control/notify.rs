@@ -4,6 +4,9 @@
 //! recomputed at once when an account changes, so that nobody is told a moment too long.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
 
 use crate::hub::{Hub, SessionLink, SessionMessage};
 use crate::model::{Group, LinkTarget, SiteRights, Target, User, UserId};
@@ -15,7 +18,10 @@ pub(super) fn subscriptions(user: &User) -> BTreeSet<Target> {
         targets.insert(Target::All);
     }
     if user.site.allows(SiteRights::MANAGE_USERS) {
-        targets.insert(Target::AccountManagers);
+        if user.realms.is_empty() {
+            targets.insert(Target::AccountManagers);
+        }
+        targets.extend(user.realms.iter().map(|realm| Target::Realm(realm.clone())));
     }
     targets.extend(user.links.iter().map(|link| match &link.to {
         LinkTarget::Group(id) => Target::Group(id.clone()),
@@ -52,6 +58,27 @@ fn end(session: &SessionLink, why: &str) {
     // A mailbox that is full has a reader that finds its account gone.
     let _ = session.mailbox.push(SessionMessage::Stop(why.into()));
     session.mailbox.close();
+}
+
+/// A notice to a person (`msg` of type `notify`), without its sender.
+pub(super) fn notice(text: &str) -> Map<String, Value> {
+    let Value::Object(notice) = json!({"action": "msg", "type": "notify", "value": text}) else {
+        return Map::new();
+    };
+    let mut notice = notice;
+    // Clients tell notices apart by it; without randomness they tell them apart by nothing.
+    let mut random = [0; 4];
+    let _ = getrandom::fill(&mut random);
+    let id = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
+    notice.insert("id".into(), id.into());
+    notice
+}
+
+/// Sends a text to all sessions of an account; one that does not read misses it.
+pub(super) fn send(hub: &Hub, id: &UserId, text: &Rc<str>) {
+    for session in hub.sessions_of(id) {
+        let _ = session.mailbox.push(SessionMessage::Text(text.clone()));
+    }
 }
 
 /// Targets of an event about `group`: itself, everyone who sees all, and linked user groups.

@@ -4,6 +4,7 @@
 //! So a change of the password, like the loss of a second factor, ends all of these; only the
 //! session that asked for it goes on.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use serde_json::json;
@@ -23,6 +24,8 @@ const HINT_MAX: usize = 250;
 pub struct Wish<'a> {
     /// Whose.
     pub user: &'a UserId,
+    /// Where they are, for the journal.
+    pub from: IpAddr,
     /// The password until now.
     pub old: &'a str,
     /// The new one.
@@ -105,7 +108,7 @@ pub async fn change(
             .with("msgArgs", json!([changed.name]))
             .with("msg", format!("Account password changed: {}", changed.name)),
     );
-    log::info!("control: {id} changed its password");
+    log::info!("control: {id} from {} changed its password", wish.from.to_canonical());
     Ok(commits)
 }
 

@@ -166,10 +166,13 @@ impl Session {
         let user = &self.login.user;
         let mut event = Event::new("wssessioncount", user.domain.clone())
             .with("count", hub.sessions_of(user).len())
-            .to(Target::All)
-            .to(Target::AccountManagers)
             .transient();
         event.actor = Some(user.clone());
+        event.targets = match hub.store.user(user) {
+            Some(account) => hub.account_targets(&account),
+            // It was removed a moment ago.
+            None => vec![Target::All, Target::AccountManagers],
+        };
         hub.publish(event);
     }
 
@@ -212,6 +215,10 @@ impl Session {
         }
         if let Some(keys) = factors.max_keys {
             info.insert("maxfidokeys".into(), keys.into());
+        }
+        if hub.crosses_domains(&user.id) {
+            let domains = config.domains.keys().map(|id| id.as_str().into()).collect();
+            info.insert("crossDomain".into(), Value::Array(domains));
         }
         let mut frame = Map::new();
         frame.insert("action".into(), "serverinfo".into());

@@ -10,7 +10,6 @@ use log::info;
 
 use super::password_rules::{self, Broken};
 use crate::hub::Hub;
-use crate::hub::documents::{AccountDocument, to_value};
 use crate::identity::password::{Busy, Passwords};
 use crate::identity::turns::Asker;
 use crate::model::{
@@ -142,7 +141,7 @@ pub async fn register(
     let user = User { site, ..User::new(id.clone(), name, hash, hub.now()) };
     let event = Event::new("accountcreate", domain.clone())
         .kind(EventKind::User)
-        .with("account", to_value(&AccountDocument(&user)))
+        .with("account", hub.account_document(&user))
         .with("msgid", 64)
         .with("msgArgs", vec![name])
         .with("msg", format!("Account created, username is {name}"))

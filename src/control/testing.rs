@@ -14,7 +14,7 @@ use crate::identity::cookie::{CookieKey, LOGIN_KEY};
 use crate::identity::password::{self, Passwords};
 use crate::model::{
     AgentFacts, Device, DomainId, Group, GroupId, GroupKind, Key48, LinkTarget, Millis, NodeId,
-    PasswordHash, Rights, Secret, SiteRights, User, UserId,
+    PasswordHash, Rights, Secret, SiteRights, User, UserGroup, UserGroupId, UserId,
 };
 use crate::store::Store;
 
@@ -56,6 +56,30 @@ pub(super) fn node_id(n: u8) -> NodeId {
     NodeId::new(DomainId::default(), Key48([n; 48]))
 }
 
+/// The journal of this thread, instead of stderr.
+struct Journal;
+
+thread_local! {
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+impl log::Log for Journal {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+/// The lines written to the journal on this thread since it was last asked.
+pub(super) fn journal() -> Vec<String> {
+    LINES.take()
+}
+
 impl World {
     /// Account `admin` (`Adm1n!pass`, full administrator, no links) and the key of the vectors.
     pub(super) fn new() -> Self {
@@ -64,6 +88,9 @@ impl World {
 
     pub(super) fn with(config: Config) -> Self {
         static ADMIN: LazyLock<PasswordHash> = LazyLock::new(|| password::hash("Adm1n!pass"));
+        if log::set_logger(&Journal).is_ok() {
+            log::set_max_level(log::LevelFilter::Info);
+        }
         let hub = Hub::new(Store::in_memory(), config, Millis(0));
         let key = |bytes: std::ops::Range<u8>| {
             let secret = Secret { name: LOGIN_KEY.into(), bytes: bytes.collect() };
@@ -141,10 +168,29 @@ impl World {
         link
     }
 
+    /// A user group without rights.
+    pub(super) fn user_group(&self, n: u8, name: &str) -> UserGroupId {
+        let id = UserGroupId::new(self.domain(), Key48([n; 48]));
+        let (name, desc) = (name.to_owned(), String::new());
+        let group =
+            UserGroup { id: id.clone(), name, desc, links: Vec::new(), consent: 0, flags: 0 };
+        self.hub.store.put(group).later();
+        id
+    }
+
+    /// An account as it is now.
+    pub(super) fn account(&self, name: &str) -> Rc<User> {
+        self.hub.store.user(&UserId::new(self.domain(), name).unwrap()).unwrap()
+    }
+
     /// Logs an account in.
     pub(super) fn session(&self, name: &str) -> Session {
+        self.session_of(UserId::new(self.domain(), name).unwrap())
+    }
+
+    /// Logs an account of any domain in.
+    pub(super) fn session_of(&self, user: UserId) -> Session {
         let remote: SocketAddr = "127.0.0.1:4001".parse().unwrap();
-        let user = UserId::new(self.domain(), name).unwrap();
         let (token, at) = (None, self.hub.now());
         let host = "127.0.0.1".into();
         let login = Login { user, remote, method: Method::Password, token, at, host };

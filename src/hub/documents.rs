@@ -279,6 +279,7 @@ impl Serialize for GroupDocument<'_> {
         entry(&mut map, "flags", nonzero(group.flags))?;
         entry(&mut map, "consent", nonzero(group.consent))?;
         entry(&mut map, "expireDevs", nonzero(group.expire_devices.into()))?;
+        entry(&mut map, "relayid", group.relay.as_ref().map(Text))?;
         entry(&mut map, "invite", group.invite.as_ref().map(InviteDocument))?;
         map.end()
     }
@@ -319,7 +320,14 @@ impl Serialize for AccountDocument<'_> {
         map.serialize_entry("siteadmin", &user.site.bits())?;
         entry(&mut map, "removeRights", nonzero(user.remove_rights.bits()))?;
         entry(&mut map, "consent", nonzero(user.consent))?;
+        entry(&mut map, "quota", user.quota)?;
+        entry(&mut map, "phone", user.phone.as_ref())?;
+        entry(&mut map, "msghandle", user.messaging.as_ref())?;
+        entry(&mut map, "lang", user.language.as_ref())?;
+        entry(&mut map, "flags", nonzero(user.flags))?;
+        entry(&mut map, "groups", filled(&user.realms))?;
         entry(&mut map, "links", filled(&user.links).map(AccountLinks))?;
+        entry(&mut map, "notify", filled(&user.notify).map(NotifyBits))?;
         entry(&mut map, "login", user.login)?;
         map.end()
     }
@@ -374,12 +382,17 @@ impl Serialize for AccountLinks<'_> {
         }
         serializer.collect_map(self.0.iter().map(|link| {
             let right = Right { rights: link.rights.bits(), notify: nonzero(link.notify) };
-            match &link.to {
-                LinkTarget::Group(id) => (id.to_string(), right),
-                LinkTarget::Device(id) => (id.to_string(), right),
-                LinkTarget::UserGroup(id) => (id.to_string(), right),
-            }
+            (link.to.to_string(), right)
         }))
+    }
+}
+
+/// `notify` of an account: bits by id.
+struct NotifyBits<'a>(&'a [(LinkTarget, u32)]);
+
+impl Serialize for NotifyBits<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(target, bits)| (target.to_string(), bits)))
     }
 }
 
@@ -394,25 +407,31 @@ pub struct UserGroupDocument<'a> {
 impl Serialize for UserGroupDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let group = self.group;
-        let mut links = to_value(&AccountLinks(&group.links));
-        if let Some(links) = links.as_object_mut() {
-            for member in self.members {
-                let rights = member.rights.bits();
-                let value =
-                    serde_json::json!({"userid": member.id, "name": member.name, "rights": rights});
-                links.insert(member.id.clone(), value);
-            }
-        }
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", "ugrp")?;
         map.serialize_entry("_id", &Text(&group.id))?;
         map.serialize_entry("name", &group.name)?;
         entry(&mut map, "desc", Some(&group.desc).filter(|desc| !desc.is_empty()))?;
         map.serialize_entry("domain", group.id.domain.as_str())?;
-        map.serialize_entry("links", &links)?;
+        map.serialize_entry("links", &user_group_links(group, self.members))?;
         entry(&mut map, "consent", nonzero(group.consent))?;
+        entry(&mut map, "flags", nonzero(group.flags))?;
         map.end()
     }
+}
+
+/// The `links` object of a user group: its members, and what they have rights on.
+pub fn user_group_links(group: &UserGroup, members: &[Holder]) -> Value {
+    let mut links = to_value(&AccountLinks(&group.links));
+    if let Some(links) = links.as_object_mut() {
+        for member in members {
+            let rights = member.rights.bits();
+            let value =
+                serde_json::json!({"userid": member.id, "name": member.name, "rights": rights});
+            links.insert(member.id.clone(), value);
+        }
+    }
+    links
 }
 
 /// Anything that displays as its JSON text: an id.

@@ -6,6 +6,7 @@
 pub mod documents;
 mod mailbox;
 mod metrics;
+mod people;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,12 +181,7 @@ impl Hub {
 
     /// What `user` may do with `subject`; empty means: it is invisible.
     pub fn rights(&self, user: &User, subject: Subject<'_>) -> Rights {
-        let manages_all = {
-            let config = self.config.borrow();
-            let list = &config.settings.manage_all_device_groups;
-            !list.is_empty() && list.contains(&user.id.to_string())
-        };
-        self.store.rights(user, manages_all, subject)
+        self.store.rights(user, self.manages_all(user), subject)
     }
 
     /// Tells every subscribed session and, if the event is to be kept, history.
@@ -196,7 +192,7 @@ impl Hub {
         }
         let wants = |session: &&Rc<SessionLink>| {
             let subscriptions = session.subscriptions.borrow();
-            session.id.user.domain == event.domain
+            self.hears(&session.id.user, &event)
                 && event.targets.iter().any(|t| subscriptions.contains(t))
         };
         let listeners: Vec<_> = self.sessions.borrow().values().filter(wants).cloned().collect();

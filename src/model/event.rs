@@ -56,6 +56,8 @@ pub enum Target {
     Group(GroupId),
     /// Members of the user group.
     UserGroup(UserGroupId),
+    /// `server-users:<realm>`: managers of the accounts of a realm.
+    Realm(String),
 }
 
 /// Something that happened.

@@ -5,6 +5,8 @@
 //! Postcard writes fields in order, so a change of a stored record is a new version of it (see
 //! `store`).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{DomainId, GroupId, Millis, NodeId, Rights, Seconds, SiteRights, UserGroupId, UserId};
@@ -18,6 +20,17 @@ pub enum LinkTarget {
     Device(NodeId),
     /// Membership in a user group.
     UserGroup(UserGroupId),
+}
+
+/// The id of what it points to.
+impl fmt::Display for LinkTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(id) => id.fmt(f),
+            Self::Device(id) => id.fmt(f),
+            Self::UserGroup(id) => id.fmt(f),
+        }
+    }
 }
 
 /// A right of an account (or user group) on something. Kept on the account's side only; what a
@@ -52,8 +65,8 @@ pub enum PasswordHash {
     Random([u8; 48]),
 }
 
-impl std::fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Argon2(_) => "Argon2(..)",
             Self::Pbkdf2 { .. } => "Pbkdf2(..)",
@@ -98,15 +111,23 @@ pub struct User {
     pub phone: Option<String>,
     /// Language of the web page, a tag like `de` or `zh-chs`.
     pub language: Option<String>,
-    /// MeshCentral's `flags`: 1 has an image, 2 record all sessions.
+    /// MeshCentral's `flags`: [`User::HAS_IMAGE`], 2 record all sessions.
     pub flags: u32,
     /// Realms (`groups`): who manages users and has realms manages only those who share one.
     pub realms: Vec<String>,
     /// Sessions and cookies made before this are void: "log out everywhere".
     pub valid_from: Option<Millis>,
+    /// `msghandle`: where messages to this account go, `<service>:<name>`.
+    pub messaging: Option<String>,
+    /// Notification bits for groups and devices the account has no link of its own to. Beside a
+    /// link the bits are in [`Link::notify`].
+    pub notify: Vec<(LinkTarget, u32)>,
 }
 
 impl User {
+    /// Flag 1: there is an image of the account among the documents.
+    pub const HAS_IMAGE: u32 = 1;
+
     /// A new account without rights, e-mail or links.
     pub fn new(id: UserId, name: &str, password: PasswordHash, now: Millis) -> Self {
         Self {
@@ -129,6 +150,8 @@ impl User {
             flags: 0,
             realms: Vec::new(),
             valid_from: None,
+            messaging: None,
+            notify: Vec::new(),
         }
     }
 
@@ -145,13 +168,24 @@ impl User {
 
     /// Sets the right on `target`, or removes the link.
     pub fn set_link(&mut self, target: LinkTarget, rights: Option<Rights>) {
-        let at = self.links.iter().position(|l| l.to == target);
-        match (at, rights) {
-            (Some(i), Some(rights)) => self.links[i].rights = rights,
-            (Some(i), None) => drop(self.links.remove(i)),
-            (None, Some(rights)) => self.links.push(Link { to: target, rights, notify: 0 }),
-            (None, None) => {}
-        }
+        set_link(&mut self.links, target, rights);
+    }
+
+    /// The user groups the account is a member of.
+    pub fn memberships(&self) -> impl Iterator<Item = &UserGroupId> {
+        self.links.iter().filter_map(|link| match &link.to {
+            LinkTarget::UserGroup(id) => Some(id),
+            LinkTarget::Group(_) | LinkTarget::Device(_) => None,
+        })
+    }
+}
+
+fn set_link(links: &mut Vec<Link>, target: LinkTarget, rights: Option<Rights>) {
+    match (links.iter().position(|l| l.to == target), rights) {
+        (Some(i), Some(rights)) => links[i].rights = rights,
+        (Some(i), None) => drop(links.remove(i)),
+        (None, Some(rights)) => links.push(Link { to: target, rights, notify: 0 }),
+        (None, None) => {}
     }
 }
 
@@ -336,6 +370,18 @@ pub struct UserGroup {
     pub flags: u32,
 }
 
+impl UserGroup {
+    /// The right its members have on `target`, if it gives one.
+    pub fn link(&self, target: &LinkTarget) -> Option<&Link> {
+        self.links.iter().find(|l| l.to == *target)
+    }
+
+    /// Sets the right its members have on `target`, or removes the link.
+    pub fn set_link(&mut self, target: LinkTarget, rights: Option<Rights>) {
+        set_link(&mut self.links, target, rights);
+    }
+}
+
 /// A secret of the server, by name: cookie keys and the like.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
@@ -345,8 +391,8 @@ pub struct Secret {
     pub bytes: Vec<u8>,
 }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({})", self.name)
     }
 }

@@ -81,6 +81,9 @@ impl Rights {
         !self.is_full() && self.intersects(restriction)
     }
 
+    /// Every bit that has a meaning; unlike [`Self::FULL`] with the restrictions among them.
+    const NAMED: Self = Self::from_bits_retain(0x3f_ffff);
+
     /// Restriction bits; setting one takes something away.
     pub const RESTRICTIONS: Self = Self::from_bits_retain(
         Self::VIEW_ONLY.bits()
@@ -206,6 +209,9 @@ pub enum Subject<'a> {
 /// `user_groups` yields the links of the user groups the account is a member of (and only those).
 /// `manages_all` is true for accounts listed in `manageAllDeviceGroups`; it counts only together
 /// with full site rights. Empty rights mean the subject must be invisible to the user.
+///
+/// Only a single link can give a full right. Several partial ones that happen to have every bit
+/// between them do not: the restrictions among them count.
 pub fn effective<'a>(
     user: &User,
     user_groups: impl IntoIterator<Item = &'a [Link]>,
@@ -224,17 +230,51 @@ pub fn effective<'a>(
         super::record::LinkTarget::Device(id) => Some(id) == node,
         super::record::LinkTarget::UserGroup(_) => false,
     };
-    let mut rights = Rights::empty();
-    if manages_all && user.site.is_full() {
-        rights = Rights::FULL;
-    }
-    for link in user.links.iter().filter(matches) {
-        rights |= link.rights;
-    }
-    for links in user_groups {
+    let (mut rights, mut is_full) = (Rights::empty(), manages_all && user.site.is_full());
+    let mut add = |links: &[Link]| {
         for link in links.iter().filter(matches) {
             rights |= link.rights;
+            is_full |= link.rights.is_full();
         }
-    }
+    };
+    add(&user.links);
+    user_groups.into_iter().for_each(add);
+    let rights = match (is_full, rights.is_full()) {
+        (true, _) => Rights::FULL,
+        (false, true) => Rights::NAMED,
+        (false, false) => rights,
+    };
     rights.without(user.remove_rights)
 }
+
+/// What somebody may do with another account, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Authority {
+    /// Nothing: it must be invisible.
+    None,
+    /// See it and write to it, but not change it: it stands above.
+    See,
+    /// Change and remove it.
+    Manage,
+}
+
+/// The one authority about accounts: what `manager` may do with `account`.
+///
+/// It takes the site right to manage accounts. A manager with realms has to do with accounts that
+/// share one of them, and only a full administrator changes another. `crosses_domains` is true for
+/// accounts listed in `manageCrossDomain`: to them neither domain nor realm is a border.
+pub fn over_account(manager: &User, crosses_domains: bool, account: &User) -> Authority {
+    let shares_realm = manager.realms.is_empty()
+        || manager.realms.iter().any(|realm| account.realms.contains(realm));
+    let is_near = manager.id.domain == account.id.domain && shares_realm;
+    if !manager.site.allows(SiteRights::MANAGE_USERS) || !(is_near || crosses_domains) {
+        return Authority::None;
+    }
+    if account.site.is_full() && !manager.site.is_full() {
+        return Authority::See;
+    }
+    Authority::Manage
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::agent;
 use crate::control::{Control, CookieKeys, Proof, ServerFacts};
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
-use crate::model::{DomainId, Key48};
+use crate::model::{DomainId, GroupId, Key48};
 
 use super::domain;
 use super::slots::Slots;
@@ -101,9 +101,33 @@ impl App {
 
     /// Where agents of `domain` connect: `wss://host:port/[domain/]agent.ashx`.
     pub fn agent_url(&self, domain: &DomainId, host: Option<&str>) -> String {
+        let ((name, path), port) = (self.place(domain, host), self.agent_port());
+        format!("wss://{name}:{port}/{path}agent.ashx")
+    }
+
+    /// Where people of `domain` find pages: `https://host:port/[domain/]`.
+    pub fn page_url(&self, domain: &DomainId, host: Option<&str>) -> String {
+        let (name, path) = self.place(domain, host);
+        format!("https://{name}:{}/{path}", self.public_port())
+    }
+
+    /// What pairs the Android app with this server:
+    /// `mc://host[:port][/domain],<server id>,<group id>`.
+    pub fn pairing_url(&self, group: &GroupId, host: Option<&str>) -> String {
+        let (name, path) = self.place(&group.domain, host);
+        let port = match self.agent_port() {
+            443 => String::new(),
+            port => format!(":{port}"),
+        };
+        let path = path.trim_end_matches('/');
+        let slash = if path.is_empty() { "" } else { "/" };
+        let server = self.agents.server().map_or(Key48::ZERO, |server| server.id()).text();
+        format!("mc://{name}{port}{slash}{path},{server},{}", group.key.text())
+    }
+
+    /// Host name (an IPv6 address in brackets) and path of a domain.
+    fn place(&self, domain: &DomainId, host: Option<&str>) -> (String, String) {
         let config = self.hub.config();
-        let settings = &config.settings;
-        let port = settings.agent_alias_port.or(settings.agent_port).unwrap_or(self.public_port());
         let by_name = config.domain(domain).dns.as_deref();
         let name = by_name.map_or_else(|| self.public_name(host), str::to_owned);
         let name = if name.contains(':') { format!("[{name}]") } else { name };
@@ -111,7 +135,14 @@ impl App {
             (true, _) | (_, Some(_)) => String::new(),
             (false, None) => format!("{domain}/"),
         };
-        format!("wss://{name}:{port}/{path}agent.ashx")
+        (name, path)
+    }
+
+    /// The port people give to agents.
+    fn agent_port(&self) -> u16 {
+        let config = self.hub.config();
+        let settings = &config.settings;
+        settings.agent_alias_port.or(settings.agent_port).unwrap_or(self.public_port())
     }
 
     /// The HTTPS port people see: `aliasPort`, or the one bound.

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use blocking::Unblock;
@@ -20,7 +21,8 @@ use hyper::{Response, StatusCode, Uri};
 use crate::agent::msh::{Address, InstallFlags, Msh};
 use crate::agent::package::binary::{EmbedError, Embedded, Layout};
 use crate::agent::package::{Binary, MeshCmd, ScriptOptions};
-use crate::model::{DomainId, Group, GroupId, Key48};
+use crate::model::rights::Subject;
+use crate::model::{DomainId, Group, Key48, Rights, User};
 
 use super::answer::{Body, harden, query, text};
 use super::app::App;
@@ -32,12 +34,23 @@ const PLAIN: ScriptOptions = ScriptOptions { trusted_certificate: false, no_prox
 /// Bytes read from disk at a time, and kept per download.
 const CHUNK: usize = 32 * 1024;
 
+/// Who downloads.
+#[derive(Clone, Debug)]
+pub enum Reader {
+    /// Nobody in particular.
+    Anybody,
+    /// Somebody who is logged in, where that is asked for (`lockAgentDownload`): gets the settings
+    /// of groups that account may edit.
+    User(Rc<User>),
+}
+
 /// `/meshagents`: executables, install scripts, MeshCmd.
 pub async fn meshagents(
     app: &App,
     domain: &DomainId,
     uri: &Uri,
     headers: &HeaderMap,
+    reader: &Reader,
 ) -> Response<Body> {
     let Some(package) = app.agents.package() else {
         return text(
@@ -57,9 +70,10 @@ pub async fn meshagents(
         let Some(binary) = package.binary(id).filter(|b| !b.kind.is_windows()) else {
             return not_found();
         };
-        let group = query(uri, "id").and_then(|id| find_group(app, domain, &id));
+        let group = query(uri, "id").and_then(|id| find_group(app, domain, &id, reader));
         let Some(group) = group else { return unauthorized() };
-        let Some(msh) = settings(app, &group, headers, "", None) else { return unavailable() };
+        let flags = query(uri, "installflags").unwrap_or_default();
+        let Some(msh) = settings(app, &group, headers, &flags, None) else { return unavailable() };
         return match package.script(INSTALLER, PLAIN) {
             Ok(Some(script)) => {
                 let script = with_settings(&script.text, &msh);
@@ -87,7 +101,9 @@ pub async fn meshagents(
     match query(uri, "meshid") {
         None => file(binary, headers).await,
         Some(group) => {
-            let Some(group) = find_group(app, domain, &group) else { return unauthorized() };
+            let Some(group) = find_group(app, domain, &group, reader) else {
+                return unauthorized();
+            };
             let flags = query(uri, "installflags").unwrap_or_default();
             let tag = query(uri, "tag");
             let Some(msh) = settings(app, &group, headers, &flags, tag.as_deref()) else {
@@ -109,8 +125,9 @@ pub fn meshsettings(
     domain: &DomainId,
     uri: &Uri,
     headers: &HeaderMap,
+    reader: &Reader,
 ) -> Response<Body> {
-    let group = query(uri, "id").and_then(|id| find_group(app, domain, &id));
+    let group = query(uri, "id").and_then(|id| find_group(app, domain, &id, reader));
     let Some(group) = group else { return unauthorized() };
     let flags = query(uri, "installflags").unwrap_or_default();
     match settings(app, &group, headers, &flags, query(uri, "tag").as_deref()) {
@@ -119,9 +136,17 @@ pub fn meshsettings(
     }
 }
 
-fn find_group(app: &App, domain: &DomainId, id: &str) -> Option<std::rc::Rc<Group>> {
-    let id = GroupId::new(domain.clone(), Key48::parse(id).ok()?);
-    app.hub.store.group(&id).filter(|g| g.deleted.is_none())
+/// The group that `id` stands for, itself or as a pass of an invitation, if `reader` may have its
+/// settings.
+fn find_group(app: &App, domain: &DomainId, id: &str, reader: &Reader) -> Option<Rc<Group>> {
+    let group = app.control.invitations.group_of_download(domain, id)?;
+    let may = match reader {
+        Reader::Anybody => true,
+        Reader::User(user) => {
+            app.hub.rights(user, Subject::Group(&group.id)).allows(Rights::EDIT_GROUP)
+        }
+    };
+    may.then_some(group)
 }
 
 /// The `.msh` text for agents of `group`; `None` while the server has no identity yet.

@@ -3,12 +3,17 @@
 pub mod admin;
 pub mod answer;
 pub mod app;
+mod backups;
 pub mod domain;
 pub mod downloads;
+pub mod form;
 pub mod http;
+pub mod invite;
+mod listen;
 pub mod process;
 pub mod routes;
 pub mod run;
+mod service;
 pub mod setup;
 pub mod slots;
 pub mod status;
@@ -22,4 +27,13 @@ pub struct ServeOptions {
     pub config: crate::config::Config,
     /// Reads the configuration again, on SIGHUP; the error is for the log.
     pub reread: Box<dyn Fn() -> Result<crate::config::Config, String>>,
+}
+
+/// Why neither the server nor a command works on a folder whose restore was interrupted: what is
+/// missing in it would be made anew, keys and all.
+pub fn half_restored(stage: &std::path::Path) -> String {
+    format!(
+        "{} is there: a restore was interrupted. Run `meshboard restore` again",
+        stage.display()
+    )
 }

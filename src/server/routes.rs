@@ -18,7 +18,8 @@ use crate::model::DomainId;
 use super::answer::{Body, query, text};
 use super::app::{App, Port};
 use super::domain;
-use super::downloads;
+use super::downloads::{self, Reader};
+use super::invite;
 use super::setup;
 use super::upgrade::upgrade;
 
@@ -42,7 +43,8 @@ pub async fn route(
         }
         permitted
     };
-    let of_people = matches!(path, "control.ashx" | "" | "setup" | "register");
+    let of_people =
+        matches!(path, "control.ashx" | "" | "setup" | "register" | "agentinvite" | "invite");
     if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
         return text(StatusCode::FORBIDDEN, "not from your address");
     }
@@ -59,8 +61,20 @@ pub async fn route(
                 agent::session::run(agents, socket, domain, remote, accepted, place)
             })
         }
-        ("meshagents", _) => downloads::meshagents(&app, &domain, &uri, request.headers()).await,
-        ("meshsettings", _) => downloads::meshsettings(&app, &domain, &uri, request.headers()),
+        ("meshagents" | "meshsettings", _) => {
+            let Some(reader) = reader(&app, &domain, &request, remote).await else {
+                return text(StatusCode::UNAUTHORIZED, "only for people who are logged in");
+            };
+            let headers = request.headers();
+            match path {
+                "meshagents" => downloads::meshagents(&app, &domain, &uri, headers, &reader).await,
+                _ => downloads::meshsettings(&app, &domain, &uri, headers, &reader),
+            }
+        }
+        ("agentinvite", Port::Main) if request.method() == Method::GET => {
+            invite::page(&app, &domain, &uri, request.headers())
+        }
+        ("invite", Port::Main) => invite::code(app, domain, request, remote).await,
         ("control.ashx", Port::Main) => {
             let control = app.control.clone();
             let asked = Asked::of(&request, domain, remote);
@@ -78,6 +92,31 @@ pub async fn route(
         }
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
+}
+
+/// Who asks for a download; `None` if it must be somebody who is logged in and is not.
+async fn reader(
+    app: &App,
+    domain: &DomainId,
+    request: &Request<Incoming>,
+    remote: SocketAddr,
+) -> Option<Reader> {
+    if !app.hub.config().locks_agent_downloads(domain) {
+        return Some(Reader::Anybody);
+    }
+    // A request without credentials is no failed login.
+    let asks = |name| query(request.uri(), name).is_some();
+    let has = |name: header::HeaderName| request.headers().contains_key(name);
+    let brings_any = asks("auth")
+        || asks("user")
+        || has(header::COOKIE)
+        || has(header::HeaderName::from_static("x-meshauth"));
+    if !brings_any {
+        return None;
+    }
+    let asked = Asked::of(request, domain.clone(), remote);
+    let login = app.control.gate.admit(&asked.upgrade()).await.ok()?;
+    app.hub.store.user(&login.user).map(Reader::User)
 }
 
 /// Whether an agent brings one of the domain's keys, if there are any.

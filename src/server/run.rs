@@ -1,8 +1,6 @@
 //! The life of the process: from an open folder to listening ports to a clean stop.
 
 use std::cell::RefCell;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,12 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use async_executor::LocalExecutor;
 use async_io::Timer;
-use async_net::TcpListener;
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt as _;
 
 use crate::agent::package::Package;
 use crate::agent::room::Room;
+use crate::backup;
 use crate::config::{Config, Settings};
 use crate::control;
 use crate::hub::Hub;
@@ -26,14 +24,13 @@ use crate::store::{self, Store};
 use super::ServeOptions;
 use super::admin::{AdminContext, Live, Ports, Reload, socket};
 use super::app::{App, Failure, Port};
+use super::backups;
 use super::http;
+use super::listen::Sockets;
 use super::process;
+use super::service;
 use super::status::StatusEndpoint;
 
-/// First port tried without the right to bind 443.
-const UNPRIVILEGED: u16 = 8443;
-/// How many ports from there are tried.
-const UNPRIVILEGED_TRIES: u16 = 100;
 /// How often the web certificate files are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(10);
 /// Time for the last changes to reach the disk when the server stops.
@@ -48,6 +45,9 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
 
 async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Result<(), Failure> {
     let ServeOptions { data, config, reread } = options;
+    if let Some(stage) = backup::restore::interrupted(&data) {
+        return Err(super::half_restored(&stage).into());
+    }
     let (store, report) = Store::open(&data, store::Options::default())?;
     match report.lost {
         Some(_) => log::error!("{report}"),
@@ -65,18 +65,19 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     let web = identity::load_or_make_web(&data, &names)?;
     let tls = WebTls::new(web);
     let agents = Room::new(hub.clone(), tls.clone());
-    let (listener, port) = bind_https(&config.settings).await?;
+    let mut sockets = Sockets::inherited(&config.settings);
+    let (listener, port) = sockets.https().await?;
     let app = App::new(executor.clone(), hub.clone(), agents, tls.server_config()?, port)?;
 
     let spawn = |task: Task| executor.spawn(task).detach();
     spawn(Box::pin(http::serve_tls(app.clone(), listener, Port::Main)));
     if let Some(port) = config.settings.agent_port {
-        let listener = bind(&config.settings, port).await?;
+        let listener = sockets.on(port).await?;
         spawn(Box::pin(http::serve_tls(app.clone(), listener, Port::Agents)));
     }
     let mut redirect = None;
     if let Some(port) = config.settings.redir_port {
-        match bind(&config.settings, port).await {
+        match sockets.on(port).await {
             Ok(listener) => {
                 redirect = Some(port);
                 spawn(Box::pin(http::serve_redirect(app.clone(), listener)));
@@ -84,6 +85,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
             Err(error) => log::warn!("no redirection from HTTP: {error}"),
         }
     }
+    sockets.close_unused();
     let status = start_status(&config.settings, &hub);
     let ports = Ports {
         https: port,
@@ -94,9 +96,11 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     };
     let admin = serve_admin(&app, &data, ports);
     spawn(Box::pin(heartbeat(hub.clone())));
+    spawn(Box::pin(backups::run(hub.clone(), data.clone())));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
     announce_setup(&app);
     log::info!("serving https://{}:{}/", app.public_name(None), app.public_port());
+    service::ready();
 
     let failed: Rc<RefCell<Option<Failure>>> = Rc::default();
     let (stop, stopped) = async_channel::bounded::<()>(1);
@@ -104,6 +108,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
     wait_for_stop(signals, stopped, async || reload(&app, &data, &*reread).await).await;
     log::info!("stopping");
+    service::stopping();
     if let Some(admin) = admin {
         admin.cancel().await;
     }
@@ -236,6 +241,7 @@ async fn wait_for_stop(
 
 /// Takes over a changed configuration and agent package. Ports stay as they are until a restart.
 async fn reload(app: &Rc<App>, data: &Path, reread: &dyn Fn() -> Result<Config, String>) {
+    service::reloading();
     match reread() {
         Ok(config) => {
             app.hub.set_config(config);
@@ -245,15 +251,18 @@ async fn reload(app: &Rc<App>, data: &Path, reread: &dyn Fn() -> Result<Config, 
         Err(error) => log::error!("the configuration stays as it was: {error}"),
     }
     load_package(app, data).await;
+    service::ready();
 }
 
-/// Shows other threads that the loop turns, and how much there is.
+/// Shows other threads and systemd that the loop turns, and how much there is.
 async fn heartbeat(hub: Rc<Hub>) {
+    let mut service = service::Pulse::default();
     loop {
         hub.metrics.beat();
         hub.metrics.devices.store(hub.store.device_count() as u64, Relaxed);
         hub.metrics.bytes_written.store(hub.store.bytes_written(), Relaxed);
         hub.metrics.store_degraded.store(hub.store.health().degraded.is_some().into(), Relaxed);
+        service.beat(&hub.metrics);
         Timer::after(Duration::from_secs(1)).await;
     }
 }
@@ -295,33 +304,4 @@ fn names(config: &Config) -> Names {
     let local = format!("{host}.local");
     let others = [host, local, "localhost".into(), "127.0.0.1".into(), "::1".into()];
     Names { server, others: others.into() }
-}
-
-/// Binds the HTTPS port; without the right to bind 443, the next free one from 8443.
-async fn bind_https(settings: &Settings) -> Result<(TcpListener, u16), Failure> {
-    if let Some(port) = settings.port {
-        return Ok((bind(settings, port).await?, port));
-    }
-    match bind(settings, 443).await {
-        Ok(listener) => return Ok((listener, 443)),
-        Err(error) => log::warn!("{error}; looking for a free port from {UNPRIVILEGED}"),
-    }
-    for port in UNPRIVILEGED..UNPRIVILEGED + UNPRIVILEGED_TRIES {
-        if let Ok(listener) = bind(settings, port).await {
-            return Ok((listener, port));
-        }
-    }
-    Err("no free port for HTTPS".into())
-}
-
-async fn bind(settings: &Settings, port: u16) -> Result<TcpListener, Failure> {
-    let address = settings.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    let bound = match TcpListener::bind(SocketAddr::new(address, port)).await {
-        // A kernel without IPv6.
-        Err(e) if settings.bind.is_none() && e.kind() == io::ErrorKind::Unsupported => {
-            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).await
-        }
-        other => other,
-    };
-    bound.map_err(|error| format!("cannot listen on port {port}: {error}").into())
 }

@@ -4,26 +4,16 @@
 //! Plain HTML without script.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use async_io::Timer;
-use bytes::Bytes;
-use futures_lite::future::or;
-use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
 use crate::control::setup::{self, SetupError};
 use crate::model::DomainId;
 
-use super::answer::{Body, harden};
+use super::answer::Body;
 use super::app::App;
-
-/// Longest form taken, in bytes.
-const FORM_MAX: usize = 4096;
-/// Time for the form to arrive.
-const FORM_TIME: Duration = Duration::from_secs(15);
+use super::form::{Form, FormError, html};
 
 /// The page at `/`.
 pub fn page(app: &App, domain: &DomainId) -> Response<Body> {
@@ -42,14 +32,14 @@ pub fn page(app: &App, domain: &DomainId) -> Response<Body> {
 
 /// Which account a form makes.
 #[derive(Clone, Copy)]
-pub struct Form {
+pub struct Account {
     path: &'static str,
     text: &'static str,
     with_code: bool,
 }
 
 /// The first account of the server.
-pub const FIRST: Form = Form {
+pub const FIRST: Account = Account {
     path: "setup",
     text: "This server has no account yet. The setup code is on its console, in its journal, and \
            in the output of <code>meshboard status</code>.",
@@ -57,33 +47,27 @@ pub const FIRST: Form = Form {
 };
 
 /// An account of one's own.
-pub const OWN: Form =
-    Form { path: "register", text: "You may make an account here.", with_code: false };
+pub const OWN: Account =
+    Account { path: "register", text: "You may make an account here.", with_code: false };
 
 /// Answers a form.
 pub async fn submit(
     app: Rc<App>,
     domain: DomainId,
     request: Request<Incoming>,
-    asked: Form,
+    asked: Account,
 ) -> Response<Body> {
-    // Another site must not send this form for its visitor.
-    if !is_same_origin(&request) {
-        return form(StatusCode::FORBIDDEN, asked, "The form came from another site.");
-    }
-    let body = async { Limited::new(request.into_body(), FORM_MAX).collect().await.ok() };
-    let late = async {
-        Timer::after(FORM_TIME).await;
-        None
+    let fields = match Form::read(request).await {
+        Ok(fields) => fields,
+        Err(FormError::Foreign) => {
+            return form(StatusCode::FORBIDDEN, asked, "The form came from another site.");
+        }
+        Err(FormError::Broken) => {
+            let message = "The form is too long or incomplete.";
+            return form(StatusCode::BAD_REQUEST, asked, message);
+        }
     };
-    let Some(body) = or(body, late).await else {
-        return form(StatusCode::BAD_REQUEST, asked, "The form is too long or incomplete.");
-    };
-    let body = body.to_bytes();
-    let field = |name: &str| {
-        let mut pairs = form_urlencoded::parse(&body);
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
-    };
+    let field = |name: &str| fields.field(name);
     let (name, password) = (field("name"), field("password"));
     let (hub, passwords) = (&app.hub, &app.passwords);
     let made = if asked.with_code {
@@ -102,17 +86,11 @@ pub async fn submit(
     }
 }
 
-/// True without `Origin` (no browser) or if it names the host that was asked.
-fn is_same_origin(request: &Request<Incoming>) -> bool {
-    let text = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
-    match (text(header::ORIGIN), text(header::HOST)) {
-        (None, _) => true,
-        (Some(origin), Some(host)) => origin.strip_prefix("https://") == Some(host),
-        (Some(_), None) => false,
-    }
-}
-
-fn form(status: StatusCode, Form { path, text, with_code }: Form, message: &str) -> Response<Body> {
+fn form(
+    status: StatusCode,
+    Account { path, text, with_code }: Account,
+    message: &str,
+) -> Response<Body> {
     let code = match with_code {
         true => {
             "<p><label>Setup code<br><input name=\"code\" required autocomplete=\"off\"></label></p>"
@@ -131,20 +109,4 @@ fn form(status: StatusCode, Form { path, text, with_code }: Form, message: &str)
              <p><button>Make the account</button></p></form>"
         ),
     )
-}
-
-fn html(status: StatusCode, content: &str) -> Response<Body> {
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>meshboard</title>\
-         <body><h1>meshboard</h1>{content}</body></html>"
-    );
-    let body = Full::new(Bytes::from(page)).map_err(|e| match e {});
-    let mut response = Response::new(body.boxed_unsync());
-    *response.status_mut() = status;
-    harden(&mut response);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

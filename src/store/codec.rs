@@ -16,7 +16,7 @@ use crate::model::{
 };
 
 use super::frame::{self, Frame, TooLong};
-use super::old::{GroupV1, UserGroupV1, UserV1};
+use super::old::{GroupV1, UserGroupV1, UserV1, UserV2};
 use super::{DetailKind, PastEvent, PowerChange, RecordKey};
 
 /// Kinds of frames. Numbers are for ever; they are unique over all files, so that a frame in the
@@ -95,7 +95,7 @@ macro_rules! stored {
     };
 }
 
-stored!(User = Kind::User, 2, 1 => UserV1);
+stored!(User = Kind::User, 3, 1 => UserV1, 2 => UserV2);
 stored!(Group = Kind::Group, 2, 1 => GroupV1);
 stored!(Device = Kind::Device, 1);
 stored!(UserGroup = Kind::UserGroup, 2, 1 => UserGroupV1);

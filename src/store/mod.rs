@@ -149,6 +149,9 @@ impl Core {
     }
 }
 
+/// A locked data folder; free again when it is dropped.
+pub struct FolderLock(#[expect(dead_code, reason = "held for its lock")] Folder);
+
 impl Store {
     /// A store without a disk, for tests. Commits resolve at once; history and details beyond a few
     /// megabytes are dropped.
@@ -168,6 +171,11 @@ impl Store {
         let disk = Arc::new(Folder::open(dir)?);
         let failed = |error| OpenError::Io { dir: dir.to_owned(), what: "read `state`", error };
         Self::on(disk, options, clocks).map_err(failed)
+    }
+
+    /// Locks the data folder `dir` without reading it, so that nothing else opens it meanwhile.
+    pub fn lock(dir: &Path) -> Result<FolderLock, OpenError> {
+        Folder::open(dir).map(FolderLock)
     }
 
     fn on(
@@ -389,6 +397,19 @@ impl Store {
             Ok(()) => self.commit(&frame),
             Err(error) => Commit::refused(error.to_string()),
         }
+    }
+
+    /// Every record, as a snapshot would hold it.
+    #[cfg(test)]
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        let (mut bytes, mut cursor) = (Vec::new(), Some(state::Cursor::default()));
+        let records = self.core.records.machine.borrow();
+        while let Some(at) = cursor {
+            let mut part = Vec::new();
+            cursor = records.state.snapshot(at, Millis(0), &mut part);
+            bytes.append(&mut part);
+        }
+        bytes
     }
 
     fn commit(&self, frame: &[u8]) -> Commit {

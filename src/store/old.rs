@@ -44,6 +44,31 @@ impl From<UserV1> for User {
 }
 
 #[derive(Deserialize)]
+pub(super) struct UserV2 {
+    v1: UserV1,
+    quota: Option<u64>,
+    phone: Option<String>,
+    language: Option<String>,
+    flags: u32,
+    realms: Vec<String>,
+    valid_from: Option<Millis>,
+}
+
+impl From<UserV2> for User {
+    fn from(old: UserV2) -> Self {
+        Self {
+            quota: old.quota,
+            phone: old.phone,
+            language: old.language,
+            flags: old.flags,
+            realms: old.realms,
+            valid_from: old.valid_from,
+            ..old.v1.into()
+        }
+    }
+}
+
+#[derive(Deserialize)]
 pub(super) struct GroupV1 {
     id: GroupId,
     name: String,

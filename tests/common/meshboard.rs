@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::Process;
-use super::{ADMIN, PASSWORD, Server, forget_web_certificate, installation, package, ports};
+use super::{
+    ADMIN, PASSWORD, Server, StockServer, forget_web_certificate, installation, package, ports,
+};
 
 /// A running meshboard.
 pub struct Meshboard {
@@ -23,7 +25,15 @@ impl Meshboard {
     /// # Panics
     /// If a command fails or the server does not start.
     pub fn start() -> Self {
-        let server = Self::start_empty();
+        Self::start_complete_with(&json!({}))
+    }
+
+    /// The same with more in its `config.json`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_complete_with(more: &Value) -> Self {
+        let server = Self::start_with(more);
         let tarball = package::package_tgz();
         server.command(&["user", "add", ADMIN, "--admin", "--password", PASSWORD]);
         let mut arguments = vec!["agents", "install", "--from"];
@@ -44,7 +54,7 @@ impl Meshboard {
         Self::start_with(&json!({}))
     }
 
-    /// The same with more in its `config.json`.
+    /// The same, without account and agents, with more in its `config.json`.
     ///
     /// # Panics
     /// If it does not start.
@@ -53,6 +63,32 @@ impl Meshboard {
         seed_keys(data.path());
         let port = ports::free();
         configure_with(data.path(), port, more);
+        let process = launch_for_agents(data.path(), port);
+        Self { process, data, port }
+    }
+
+    /// Starts one that has moved in from a stock server, which must have been stopped: on a new
+    /// data folder, with what `meshboard import` found, on the same port.
+    ///
+    /// # Panics
+    /// If a command fails or the server does not start.
+    pub fn in_place_of(stock: &StockServer) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let source = stock.data().to_string_lossy();
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_meshboard"));
+            command.arg("--data").arg(data.path()).args(arguments);
+            let output = command.output().expect("the binary runs");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "meshboard {arguments:?}: {errors}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let planned = run(&["import", &source, "--dry-run"]);
+        let done = run(&["import", &source]);
+        assert_eq!(planned, done, "a dry run tells what is done then");
+        let tarball = package::package_tgz();
+        run(&["agents", "install", "--from", &tarball.to_string_lossy(), "--arch", "x86_64"]);
+        let port = stock.port();
         let process = launch_for_agents(data.path(), port);
         Self { process, data, port }
     }
@@ -87,6 +123,15 @@ impl Meshboard {
     /// Its log so far, by line.
     pub fn log(&self) -> Vec<String> {
         self.process.stderr()
+    }
+
+    /// Empties the data folder, as a dead disk does.
+    pub fn lose_data(&self) {
+        for entry in fs::read_dir(self.data.path()).expect("the folder exists").flatten() {
+            let path = entry.path();
+            let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            gone.expect("the folder is ours");
+        }
     }
 
     /// The data folder.

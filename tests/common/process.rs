@@ -119,7 +119,8 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal; one that has ended already takes none.
+    pub fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // A child that is not reaped keeps its id; the only error is that it has ended.
             let _ = kill_process(pid, signal);

@@ -31,6 +31,11 @@ impl StockServer {
         let process = launch(data.path(), port);
         Self { process, data, port }
     }
+
+    /// Its `meshcentral-data` folder.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
 }
 
 impl Server for StockServer {

@@ -15,6 +15,7 @@ use crate::model::{Device, Event, EventKind, Group, Millis, Target, User};
 use crate::store::{Commit, Record};
 
 use super::super::auth::{self, Login};
+use super::super::invitations::Invitations;
 use super::super::request::Request;
 use super::super::{Control, ServerFacts, notify};
 use super::{Action, Echo};
@@ -125,6 +126,16 @@ impl Call {
         &self.control.passwords
     }
 
+    /// What people are invited with.
+    pub(super) fn invitations(&self) -> &Invitations {
+        &self.control.invitations
+    }
+
+    /// The name or address the client calls the server by.
+    pub(super) fn host(&self) -> &str {
+        &self.login.host
+    }
+
     /// The key of login and relay cookies.
     pub(super) fn cookies(&self) -> &CookieKey {
         &self.control.keys.login
@@ -211,6 +222,30 @@ impl Call {
         }
     }
 
+    /// A notice for the person at this session, beside the answer. The number is that of
+    /// MeshCentral's translations.
+    pub(super) fn notice(&self, text: &str, more: Value) -> Answer<'static> {
+        let mut notice = notify::notice(text);
+        notice.insert("userid".into(), self.user.id.to_string().into());
+        notice.insert("username".into(), self.user.name.as_str().into());
+        if let Value::Object(more) = more {
+            notice.extend(more);
+        }
+        Answer { frames: vec![Value::Object(notice).to_string()], ..Answer::none() }
+    }
+
+    /// The notice that these names are nobody's.
+    pub(super) fn nobody_called(&self, names: &[&str]) -> Answer<'static> {
+        if names.is_empty() {
+            return Answer::none();
+        }
+        let (plural, number) = if names.len() > 1 { ("s", 16) } else { ("", 15) };
+        let names = names.join(", ");
+        let more = json!({"title": "Device Group", "tag": "ServerNotify", "titleid": 5,
+            "msgid": number, "args": [names]});
+        self.notice(&format!("User{plural} {names} not found."), more)
+    }
+
     /// Answers that there is nothing to tell about the device of the request.
     pub(super) fn no_info(&self, result: &str) -> Answer<'static> {
         let nodeid = self.full_node_id();
@@ -261,12 +296,17 @@ impl Call {
         notify::group_targets(self.hub(), group).into_iter().fold(event, Event::to)
     }
 
-    /// An event of this user's doing about the account `user`, which shows it.
+    /// An event of this user's doing about the account `user`, to itself and to all who manage it.
     pub(super) fn account_event(&self, action: &'static str, user: &User) -> Event {
-        self.event(action, EventKind::User)
-            .to(Target::All)
-            .to(Target::AccountManagers)
-            .to(Target::User(user.id.clone()))
+        let mut event = self.event(action, EventKind::User);
+        event.domain = user.id.domain.clone();
+        let targets = self.hub().account_targets(user).into_iter();
+        targets.fold(event, Event::to).to(Target::User(user.id.clone()))
+    }
+
+    /// The event that the account is as `user` is now.
+    pub(super) fn account_change(&self, user: &User) -> Event {
+        self.account_event("accountchange", user).with("account", self.hub().account_document(user))
     }
 
     /// Stores a changed account and puts it into effect.

@@ -1,12 +1,14 @@
 //! Passwords of accounts: one's own, those of others, and logging out everywhere.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
 use super::super::passwords::{self, NotChanged, Wish};
 use super::super::{password_rules, password_rules::Broken};
 use super::{Answer, Call};
 use crate::identity::password::Busy;
-use crate::model::{User, UserId};
+use crate::model::User;
 
 /// Longest password in characters.
 const PASSWORD_MAX: usize = password_rules::PASSWORD_MAX;
@@ -29,7 +31,7 @@ pub(super) fn change_own(call: &Call) -> Answer<'_> {
         return notice(call, "Error, password not changed.", 19);
     }
     Answer::later(async move {
-        let wish = Wish { user: &call.user.id, old, new, hint };
+        let wish = Wish { user: &call.user.id, from: address, old, new, hint };
         let changed =
             passwords::change(call.hub(), call.passwords(), wish, Some(call.session())).await;
         match changed {
@@ -78,7 +80,7 @@ fn notice(call: &Call, text: &str, number: u32) -> Answer<'static> {
 
 /// `changeuserpass`: of another account, without the old one; may take its second factors away.
 /// Never answered.
-pub(super) fn change_others(call: &Call) -> Answer<'_> {
+pub(super) fn change_others(call: &Call, account: Rc<User>) -> Answer<'_> {
     let request = &call.request;
     let Some(&Value::Bool(without_factors)) = request.get("removeMultiFactor") else {
         return Answer::none();
@@ -86,7 +88,7 @@ pub(super) fn change_others(call: &Call) -> Answer<'_> {
     let Some(password) = request.text_within("pass", 0, PASSWORD_MAX) else {
         return Answer::none();
     };
-    let Some(id) = manageable(call) else { return Answer::none() };
+    let id = account.id.clone();
     let config = call.hub().config();
     let domain = config.domain(&id.domain);
     if !password.is_empty() && password_rules::check(domain, password).is_err() {
@@ -126,24 +128,10 @@ pub(super) fn change_others(call: &Call) -> Answer<'_> {
         });
         call.audit(format_args!("changed the credentials of {id}"));
         call.hub().publish(
-            call.account_event("accountchange", &user)
-                .with("account", call.hub().account_document(&user))
-                .with("msgid", 75)
-                .with("msg", "Changed account credentials"),
+            call.account_change(&user).with("msgid", 75).with("msg", "Changed account credentials"),
         );
         answer
     })
-}
-
-/// The account of the request's `userid`, if this user may set its password: not that of a full
-/// administrator without being one, nor that of somebody in other realms.
-fn manageable(call: &Call) -> Option<UserId> {
-    let id = UserId::parse_in(&call.user.id.domain, call.request.text("userid")?).ok()?;
-    let user = call.hub().store.user(&id)?;
-    let above = user.site.is_full() && !call.user.site.is_full();
-    let realms = &call.user.realms;
-    let elsewhere = !realms.is_empty() && !user.realms.iter().any(|realm| realms.contains(realm));
-    (!above && !elsewhere).then_some(id)
 }
 
 /// `logoutall` (ours): ends every other session of this account, with its login cookies and

@@ -4,12 +4,11 @@ use serde_json::json;
 
 use crate::config::Reach;
 use crate::hub::AgentCommand;
-use crate::model::{Device, EventKind, Group, GroupKind, LinkTarget, Rights, Target, User};
+use crate::model::{Device, Event, Group, GroupKind, LinkTarget, Rights, Target, User};
 use crate::store::RecordKey;
 
-use super::group_members::{account, accounts_named};
+use super::group_members::{Holder, holders_named, put_user_group};
 use super::{Answer, Call, Choice, OnDevice, OnGroup};
-use crate::hub::documents::{AccountDocument, to_value};
 
 /// Longest name of a device in characters.
 const NAME_MAX: usize = 128;
@@ -192,10 +191,10 @@ fn remove_one(call: &Call, device: &Device) -> Answer<'static> {
         }
     }
     for user_group in hub.store.user_groups(&device.id.domain) {
-        if user_group.links.iter().any(|link| link.to == target) {
+        if user_group.link(&target).is_some() {
             let mut user_group = (*user_group).clone();
-            user_group.links.retain(|link| link.to != target);
-            answer = answer.after(call.put(user_group));
+            user_group.set_link(target.clone(), None);
+            answer = answer.after(put_user_group(call, user_group));
         }
     }
     let commit = hub.store.remove(RecordKey::Device(device.id.clone()));
@@ -206,56 +205,49 @@ fn remove_one(call: &Call, device: &Device) -> Answer<'static> {
 }
 
 /// The event that an account's right on a single device has changed.
-fn device_rights_event(call: &Call, user: &User, msgid: u32, verb: &str) -> crate::model::Event {
-    call.event("accountchange", EventKind::User)
-        .to(Target::All)
-        .to(Target::AccountManagers)
-        .to(Target::User(user.id.clone()))
-        .with("account", to_value(&AccountDocument(user)))
+fn device_rights_event(call: &Call, user: &User, number: u32, verb: &str) -> Event {
+    call.account_change(user)
         .with("nodeListChange", user.id.to_string())
-        .with("msgid", msgid)
+        .with("msgid", number)
         .with("msgArgs", json!([user.name]))
         .with("msg", format!("{verb} user device rights for {}", user.name))
 }
 
-/// `adddeviceuser`: gives (or with `remove` takes) accounts rights on the device itself.
+/// `adddeviceuser`: gives (or with `remove` takes) accounts and user groups rights on the device
+/// itself.
 pub(super) fn add_user(call: &Call, on: OnDevice) -> Answer<'_> {
     let rights = call.request.number("rights").map(Rights::from_bits_retain);
     let Some(rights) = rights.filter(|rights| !rights.intersects(GROUP_ONLY)) else {
         return call.result("Invalid rights");
     };
-    let Some(names) = accounts_named(call) else { return call.result("Invalid usernames") };
+    let Some(names) = holders_named(call) else { return call.result("Invalid usernames") };
     let remove = call.request.is_true("remove") || rights.is_empty();
-    let (msgid, verb) = if remove { (81, "Removed") } else { (82, "Changed") };
+    let (number, verb) = if remove { (81, "Removed") } else { (82, "Changed") };
     let target = LinkTarget::Device(on.device.id.clone());
+    let rights = (!remove).then_some(rights);
     let mut answer = call.result("ok");
-    let mut event = None;
-    for user in names.iter().filter_map(|named| account(call, named)) {
-        let mut user = (*user).clone();
-        user.set_link(target.clone(), (!remove).then_some(rights));
-        let changed = device_rights_event(call, &user, msgid, verb);
+    let mut told = Vec::new();
+    for holder in names.iter().filter_map(|named| Holder::find(call, named)) {
         call.audit(format_args!(
             "{verb} rights of {} on device {:?} ({}): {:#x}",
-            user.id,
+            holder.id(),
             on.device.name,
             on.device.id,
-            rights.bits()
+            rights.unwrap_or_default().bits()
         ));
-        let about = Target::User(user.id.clone());
-        answer = answer.after(call.put_user(user));
-        call.hub().publish(changed);
-        let base = event.unwrap_or_else(|| call.device_event("changenode", &on.device));
-        event = Some(base.to(about));
+        let tell = |user: &User| device_rights_event(call, user, number, verb);
+        answer = answer.after(holder.set_link(call, target.clone(), rights, tell));
+        told.push(holder.target());
     }
-    if let Some(event) = event {
+    if !told.is_empty() {
         let name = &on.device.name;
-        call.hub().publish(
-            event
-                .with("node", call.hub().device_document(&on.device))
-                .with("msgid", msgid)
-                .with("msgArgs", json!([name]))
-                .with("msg", format!("{verb} user device rights for {name}")),
-        );
+        let event = call
+            .device_event("changenode", &on.device)
+            .with("node", call.hub().device_document(&on.device))
+            .with("msgid", number)
+            .with("msgArgs", json!([name]))
+            .with("msg", format!("{verb} user device rights for {name}"));
+        call.hub().publish(told.into_iter().fold(event, Event::to));
     }
     answer
 }
@@ -264,6 +256,8 @@ pub(super) fn add_user(call: &Call, on: OnDevice) -> Answer<'_> {
 pub(super) fn add_event(call: &Call, on: OnDevice) -> Answer<'_> {
     if let Some(text) = call.request.text_within("msg", 1, 4096) {
         let text = decode_uri_component(text);
+        let name = &on.device.name;
+        call.audit(format_args!("noted about device {name:?} ({}): {text:?}", on.device.id));
         call.hub().publish(call.device_event("manual", &on.device).with("msg", text));
     }
     Answer::none()

@@ -30,12 +30,7 @@ fn keep(call: &Call, factors: Factors, loses: bool, msgid: u32, msg: &str) -> An
         answer = answer.after(end_other_logins(call.hub(), user, Some(call.session())));
     }
     call.audit(format_args!("{}", msg.to_lowercase()));
-    call.hub().publish(
-        call.account_event("accountchange", &call.user)
-            .with("account", call.hub().account_document(&call.user))
-            .with("msgid", msgid)
-            .with("msg", msg),
-    );
+    call.hub().publish(call.account_change(&call.user).with("msgid", msgid).with("msg", msg));
     answer
 }
 
@@ -186,22 +181,4 @@ pub(super) fn by_email(call: &Call) -> Answer<'_> {
 /// `otp-hkey-yubikey-add`: no service of Yubico's is asked.
 pub(super) fn add_yubikey(call: &Call) -> Answer<'_> {
     call.reply(json!({"result": false, "name": call.request.get("name")}))
-}
-
-/// `removePhone`.
-pub(super) fn remove_phone(call: &Call) -> Answer<'_> {
-    if call.user.phone.is_none() {
-        return Answer::none();
-    }
-    let user = User { phone: None, ..User::clone(&call.user) };
-    let commit = call.put_user(user.clone());
-    call.audit(format_args!("removed its phone number"));
-    call.hub().publish(
-        call.account_event("accountchange", &user)
-            .with("account", call.hub().account_document(&user))
-            .with("msgid", 97)
-            .with("msgArgs", json!([user.name]))
-            .with("msg", format!("Removed phone number of user {}", user.name)),
-    );
-    Answer::none().after(commit)
 }

@@ -1,17 +1,24 @@
 //! Device groups: listing, making, editing and deleting them.
 
+use std::rc::Rc;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::config::Reach;
 use crate::hub::AgentCommand;
 use crate::model::record::Invite;
 use crate::model::rights::Subject;
-use crate::model::{EventKind, Group, GroupId, GroupKind, Key48, LinkTarget, Rights, Target, User};
+use crate::model::{
+    Device, Event, Group, GroupId, GroupKind, Key48, LinkTarget, NodeId, Rights, User,
+};
 use crate::store::RecordKey;
 
-use super::{Answer, Call, OnGroup};
+use super::super::invitations::CODE_MAX;
+use super::group_members::put_user_group;
+use super::{Answer, Call, OnGroup, visible_device};
 use crate::hub::documents::{
-    AccountDocument, GroupDocument, Holders, InviteDocument, group_links, holders_of, to_value,
+    GroupDocument, Holders, InviteDocument, group_links, holders_of, to_value,
 };
 
 /// Longest name of a group in characters.
@@ -20,9 +27,8 @@ const NAME_MAX: usize = 128;
 const DESC_MAX: usize = 1024;
 /// Most days after which a device that never came back is removed.
 const EXPIRE_MAX: u32 = 2000;
-/// Most invitation codes of a group, and the longest of them in characters.
+/// Most invitation codes of a group.
 const CODES_MAX: usize = 32;
-const CODE_MAX: usize = 64;
 
 /// `meshes`: all groups the user has a right on.
 pub(super) fn list(call: &Call) -> Answer<'_> {
@@ -58,9 +64,10 @@ pub(super) fn create(call: &Call) -> Answer<'_> {
     let Some(kind) = kind.and_then(|n| GroupKind::from_mtype(n.into())) else {
         return call.result("Invalid group type");
     };
-    if matches!(kind, GroupKind::Local | GroupKind::IpKvm) && !has_lan(call) {
-        return call.result("Invalid group type");
-    }
+    let relay = match relay_for(call, kind) {
+        Ok(relay) => relay,
+        Err(text) => return call.result(text),
+    };
     let mut key = [0; 48];
     if getrandom::fill(&mut key).is_err() {
         return call.result("No randomness");
@@ -71,6 +78,7 @@ pub(super) fn create(call: &Call) -> Answer<'_> {
         flags: request.number("flags").unwrap_or_default(),
         consent: request.number("consent").unwrap_or_default(),
         creator: Some(call.user.id.clone()),
+        relay: relay.as_ref().map(|device| device.id.clone()),
         ..Group::new(id.clone(), name, kind, call.hub().now())
     };
     let mut user = (*call.user).clone();
@@ -79,9 +87,7 @@ pub(super) fn create(call: &Call) -> Answer<'_> {
     let group_commit = call.put(group.clone());
     let user_commit = call.put_user(user.clone());
     call.audit(format_args!("made device group {name:?} ({id})"));
-    let account = to_value(&AccountDocument(&user));
-    call.hub()
-        .publish(call.account_event("accountchange", &user).with("account", account).transient());
+    call.hub().publish(call.account_change(&user).transient());
     let mesh = call.hub().group_document(&group);
     let links = mesh.get("links").cloned();
     call.hub().publish(
@@ -92,13 +98,49 @@ pub(super) fn create(call: &Call) -> Answer<'_> {
             .with("msgArgs", json!([name]))
             .with("msg", format!("Device group created: {name}")),
     );
+    if let Some(device) = relay {
+        tell_relay(call, &device, &group, true);
+    }
     call.answer(json!({"result": "ok", "meshid": id.to_string(), "links": links}))
         .after(group_commit)
         .after(user_commit)
 }
 
-fn has_lan(call: &Call) -> bool {
-    call.hub().config().settings.reach != crate::config::Reach::Wan
+/// The relay a new group of that kind is to have, if it may be made at all. Local devices are
+/// reached from the server's own network or through a device beside them; IP-KVM ports not at all.
+fn relay_for(call: &Call, kind: GroupKind) -> Result<Option<Rc<Device>>, &'static str> {
+    match kind {
+        GroupKind::Amt | GroupKind::Agent => return Ok(None),
+        GroupKind::Local => {}
+        GroupKind::IpKvm => return Err("Invalid group type"),
+    }
+    let id = call.request.text("relayid");
+    match (call.hub().config().settings.reach, id) {
+        (Reach::Wan, None) | (Reach::Lan, Some(_)) => Err("Invalid group type"),
+        (_, None) => Ok(None),
+        (_, Some(id)) => relay_named(call, id).map(Some).ok_or("Invalid relay device"),
+    }
+}
+
+/// A device that may be made a relay: it will connect wherever the devices behind it are, so the
+/// user must be allowed to work on it. MeshCentral takes anyone's.
+fn relay_named(call: &Call, id: &str) -> Option<Rc<Device>> {
+    visible_device(call, id)
+        .filter(|on| on.rights.allows(Rights::REMOTE_CONTROL))
+        .map(|on| on.device)
+}
+
+/// Tells that a device is, or is no longer, the relay of a group.
+fn tell_relay(call: &Call, device: &Device, group: &Group, is_relay: bool) {
+    let (number, verb) = if is_relay { (153, "Is a") } else { (152, "No longer a") };
+    let msg = format!("{verb} relay for {}.", group.name);
+    call.hub().publish(
+        call.device_event("changenode", device)
+            .with("node", call.hub().device_document(device))
+            .with("msgid", number)
+            .with("msgArgs", json!([group.name]))
+            .with("msg", msg),
+    );
 }
 
 /// `editmesh`: whichever members the request has.
@@ -126,11 +168,19 @@ pub(super) fn edit(call: &Call, on: OnGroup) -> Answer<'_> {
         event = event.with("expireDevs", group.expire_devices);
     }
     call.hub().publish(event);
+    if group.relay != on.group.relay {
+        let device = |id: &Option<NodeId>| call.hub().store.device(id.as_ref()?);
+        for (relay, is_relay) in [(&on.group.relay, false), (&group.relay, true)] {
+            if let Some(device) = device(relay) {
+                tell_relay(call, &device, &group, is_relay);
+            }
+        }
+    }
     call.result("ok").after(commit)
 }
 
 /// A `meshchange` event with the members every such event has.
-pub(super) fn meshchange(call: &Call, group: &Group) -> crate::model::Event {
+pub(super) fn meshchange(call: &Call, group: &Group) -> Event {
     let target = LinkTarget::Group(group.id.clone());
     let links = group_links(&holders_of(&call.hub().store, group.domain(), &target));
     let event = call
@@ -139,8 +189,12 @@ pub(super) fn meshchange(call: &Call, group: &Group) -> crate::model::Event {
         .with("mtype", group.kind.mtype())
         .with("desc", group.desc.as_str())
         .with("links", links);
-    match &group.invite {
+    let event = match &group.invite {
         Some(invite) => event.with("invite", to_value(&InviteDocument(invite))),
+        None => event,
+    };
+    match &group.relay {
+        Some(relay) => event.with("relayid", relay.to_string()),
         None => event,
     }
 }
@@ -154,6 +208,7 @@ enum Change {
     Consent,
     Expire,
     Invite,
+    Relay,
 }
 
 impl Change {
@@ -169,6 +224,7 @@ impl Change {
             Self::Consent => "consent",
             Self::Expire => "auto-remove",
             Self::Invite => "invite code",
+            Self::Relay => "device relay",
         }
     }
 }
@@ -204,6 +260,12 @@ fn apply_edit(call: &Call, group: &mut Group) -> Result<Vec<Change>, String> {
     }
     if let Some(days) = request.number("expireDevs").filter(|days| *days <= EXPIRE_MAX) {
         set(&mut group.expire_devices, days as u16, Change::Expire, &mut changes);
+    }
+    // As in MeshCentral a relay is replaced, never added or removed.
+    if group.relay.is_some()
+        && let Some(relay) = request.text("relayid").and_then(|id| relay_named(call, id))
+    {
+        set(&mut group.relay, Some(relay.id.clone()), Change::Relay, &mut changes);
     }
     if group.kind == GroupKind::Agent
         && let Some(invite) = request.get("invite").and_then(invitation)
@@ -272,11 +334,14 @@ pub(super) fn delete(call: &Call, on: OnGroup) -> Answer<'_> {
         }
     }
     for user_group in hub.store.user_groups(group.domain()) {
-        if user_group.links.iter().any(|link| link.to == target) {
+        if user_group.link(&target).is_some() {
             let mut user_group = (*user_group).clone();
-            user_group.links.retain(|link| link.to != target);
-            answer = answer.after(call.put(user_group));
+            user_group.set_link(target.clone(), None);
+            answer = answer.after(put_user_group(call, user_group));
         }
+    }
+    if let Some(device) = group.relay.as_ref().and_then(|id| hub.store.device(id)) {
+        tell_relay(call, &device, group, false);
     }
     for device in hub.store.devices(group.domain()) {
         if device.group == group.id {
@@ -290,12 +355,8 @@ pub(super) fn delete(call: &Call, on: OnGroup) -> Answer<'_> {
 }
 
 /// The event that an account's links to groups have changed.
-pub(super) fn membership_event(call: &Call, user: &User) -> crate::model::Event {
-    call.event("accountchange", EventKind::User)
-        .to(Target::All)
-        .to(Target::AccountManagers)
-        .to(Target::User(user.id.clone()))
-        .with("account", to_value(&AccountDocument(user)))
+pub(super) fn membership_event(call: &Call, user: &User) -> Event {
+    call.account_change(user)
         .with("msgid", 78)
         .with("msgArgs", json!([user.name]))
         .with("msg", format!("Device group membership changed: {}", user.name))

@@ -4,16 +4,18 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::model::{NodeId, Rights, SiteRights, Target, UserId};
-use crate::store::{EventQuery, PowerChange};
+use crate::model::{NodeId, Rights, Target};
+use crate::store::{EventQuery, PastEvent, PowerChange};
 
 use super::super::filter;
-use super::{Answer, Call, OnDevice, visible_device};
+use super::{Answer, Call, OnDevice, visible_account, visible_device};
 
 /// Most events in an answer.
 const EVENTS_MAX: usize = 10_000;
 /// Bytes of text after which an answer takes no further event: older ones are left out.
 const EVENTS_TEXT_MAX: usize = 2 << 20;
+/// Most logins in an answer.
+const LOGINS_MAX: usize = 200;
 /// Events that may be asked for by kind.
 const FILTERS: [&str; 7] =
     ["agentlog", "batchupload", "changenode", "manual", "relaylog", "removenode", "runcommands"];
@@ -86,13 +88,12 @@ pub(super) fn events(call: &Call) -> Answer<'_> {
         limit: limit.map_or(EVENTS_MAX, |limit| EVENTS_MAX.min(limit as usize)),
         ..EventQuery::default()
     };
-    let domain = &call.user.id.domain;
     let scope = if let Some(id) = request.text("userid") {
-        let is_manager = call.user.site.allows(SiteRights::MANAGE_USERS);
-        match UserId::parse_in(domain, id).ok().filter(|_| is_manager) {
-            Some(id) => query.user = Some(id),
-            None => return call.reply(json!({"events": []})),
-        }
+        let Some(account) = visible_account(call, id) else {
+            return call.reply(json!({"events": []}));
+        };
+        query.domain = account.id.domain.clone();
+        query.user = Some(account.id.clone());
         Scope::Account
     } else if let Some(id) = request.text("nodeid") {
         let Some(on) = visible_device(call, id) else {
@@ -135,10 +136,9 @@ async fn read(call: &Call, query: EventQuery, scope: Scope) -> Answer<'static> {
     let mut room = EVENTS_TEXT_MAX;
     let mut events = Vec::new();
     for past in call.hub().store.events(query).await {
-        if !filter::may_see(call.hub(), &call.user, &past.event) {
+        let Some(mut event) = filter::shown(call.hub(), &call.user, &past.event, past.time) else {
             continue;
-        }
-        let Value::Object(mut event) = past.event.to_json(past.time) else { continue };
+        };
         for hidden in ["domain", "node"] {
             event.remove(hidden);
         }
@@ -156,6 +156,50 @@ async fn read(call: &Call, query: EventQuery, scope: Scope) -> Answer<'static> {
         Scope::Account | Scope::Subscribed => None,
     };
     call.reply(Body { events, nodeid })
+}
+
+/// `previousLogins`: when and how an account was logged in to, or not; one's own or that of an
+/// account one has to do with.
+pub(super) fn logins(call: &Call) -> Answer<'_> {
+    let account = match call.request.text("userid") {
+        None => call.user.clone(),
+        Some(id) => match visible_account(call, id) {
+            Some(account) => account,
+            None => return Answer::none(),
+        },
+    };
+    Answer::later(async move {
+        let mut logins = Vec::new();
+        for action in ["login", "authfail"] {
+            let query = EventQuery {
+                domain: account.id.domain.clone(),
+                user: Some(account.id.clone()),
+                action: Some(action.to_owned()),
+                limit: LOGINS_MAX,
+                ..EventQuery::default()
+            };
+            logins.extend(call.hub().store.events(query).await);
+        }
+        // An administrator who locks somebody out is no login of that account.
+        logins.retain(|past| past.event.actor.as_ref() == Some(&account.id));
+        logins.sort_by_key(|past| std::cmp::Reverse(past.time));
+        logins.truncate(LOGINS_MAX);
+        let mut body = json!({"events": logins.iter().map(login).collect::<Vec<_>>()});
+        if call.request.get("userid").is_some() {
+            body["userid"] = account.id.to_string().into();
+        }
+        call.reply(body)
+    })
+}
+
+/// A login as `previousLogins` shows it: time, number of the text, its arguments, token.
+fn login(past: &PastEvent) -> Value {
+    let body = &past.event.body;
+    let mut login = json!({"t": past.time.iso(), "m": body.get("msgid"), "a": body.get("msgArgs")});
+    if let Some(token) = body.get("tokenName") {
+        login["tn"] = token.clone();
+    }
+    login
 }
 
 #[cfg(test)]

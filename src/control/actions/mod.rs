@@ -6,6 +6,7 @@
 //! request and asks the hub for rights; a handler is called with what was granted and nothing else.
 //! What a user has no right on at all is, in every answer, the same as what does not exist.
 
+mod account_self;
 mod call;
 mod credentials;
 mod device_edit;
@@ -15,18 +16,28 @@ mod factors;
 mod group_members;
 mod groups;
 mod history;
+mod invites;
+mod messages;
+mod named;
+mod notes;
 mod power;
 mod remote;
 mod server;
 mod tokens;
+mod user_edit;
+mod user_groups;
 mod users;
 
 use std::rc::Rc;
 
-use crate::model::rights::Subject;
-use crate::model::{Device, Group, GroupId, GroupKind, NodeId, Rights, SiteRights};
+use crate::model::rights::Authority;
+use crate::model::{Rights, SiteRights, User, UserGroup};
 
 pub(super) use call::{Answer, Call};
+use named::{
+    Cause, Choice, OnDevice, OnGroup, account_named, device_named, devices_named, group_named,
+    user_group, user_group_named, visible_account, visible_device,
+};
 
 use super::request::Request;
 
@@ -52,6 +63,10 @@ pub(super) enum Need {
     Site(SiteRights, for<'a> fn(&'a Call) -> Answer<'a>),
     /// That a restriction is not imposed on the account.
     Unrestricted(SiteRights, for<'a> fn(&'a Call) -> Answer<'a>),
+    /// That much authority over the account named by `userid`, `username` or `id`.
+    Account(Authority, for<'a> fn(&'a Call, Rc<User>) -> Answer<'a>),
+    /// To manage user groups; this one is named by `ugrpid`.
+    UserGroup(for<'a> fn(&'a Call, Rc<UserGroup>) -> Answer<'a>),
     /// A right on the device group named by `meshid`, `meshname` or `meshidname`.
     Group(Rights, for<'a> fn(&'a Call, OnGroup) -> Answer<'a>),
     /// All these rights on the device named by `nodeid`; an empty set means any right at all.
@@ -129,10 +144,11 @@ const fn settings_of_own(name: &'static str, run: for<'a> fn(&'a Call) -> Answer
     action(name, Nothing, Unrestricted(SiteRights::LOCK_SETTINGS, run), Silent).not_by_token()
 }
 
+use Authority::{Manage, See};
 use Echo::{Both, Nothing, ResponseId, Tag};
 use Need::{
-    Device as OnOne, DeviceAnyOf, Devices as OnEach, DevicesToGroup, Group as OnMesh, Login, Site,
-    Unrestricted,
+    Account as OnUser, Device as OnOne, DeviceAnyOf, Devices as OnEach, DevicesToGroup,
+    Group as OnMesh, Login, Site, Unrestricted, UserGroup as OnTeam,
 };
 use Refusal::{Coded, NoInfo, Numbered, Silent, Unroutable};
 use Wanted::{Always, By};
@@ -158,18 +174,72 @@ pub(super) static ACTIONS: &[Action] = &[
         Site(SiteRights::MANAGE_USERS, users::list),
         says("", "", "Access denied"),
     ),
-    action("usergroups", Tag, Login(users::list_groups), Silent),
     action(
         "adduser",
         ResponseId,
         Site(SiteRights::MANAGE_USERS, users::add),
         Numbered("Permission denied", 1),
     ),
-    action("edituser", ResponseId, Site(SiteRights::MANAGE_USERS, users::edit), Silent),
+    action(
+        "adduserbatch",
+        ResponseId,
+        Site(SiteRights::MANAGE_USERS, users::add_many),
+        says("", "", "Access denied"),
+    ),
+    action(
+        "edituser",
+        ResponseId,
+        OnUser(Manage, user_edit::edit),
+        says("Invalid userid", "User does not exists", ""),
+    ),
     action(
         "deleteuser",
         ResponseId,
-        Site(SiteRights::MANAGE_USERS, users::delete),
+        OnUser(Manage, user_edit::delete),
+        says("Invalid userid", "User does not exists", "Permission denied"),
+    ),
+    action("previousLogins", Nothing, Login(history::logins), Silent),
+    // One's own account
+    settings_of_own("changelang", account_self::language),
+    settings_of_own("changeemail", account_self::email),
+    settings_of_own("removePhone", account_self::remove_phone),
+    settings_of_own("removeMessaging", account_self::remove_messaging),
+    action("updateUserImage", Nothing, Login(account_self::image), Silent).not_by_token(),
+    action(
+        "userWebState",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::web_state),
+        Silent,
+    ),
+    action(
+        "changemeshnotify",
+        ResponseId,
+        OnMesh(VISIBLE, account_self::notify_of_group),
+        says("Invalid group identifier", "Access denied", ""),
+    ),
+    action(
+        "changeusernotify",
+        ResponseId,
+        OnOne(VISIBLE, account_self::notify_of_device),
+        says("Invalid device identifier", "Access denied", ""),
+    ),
+    action("getNotes", Nothing, Login(notes::get), Silent),
+    action("setNotes", Nothing, Login(notes::set), Silent),
+    // What needs a mail, SMS or messaging service, which this server has not
+    action("verifyemail", Nothing, Login(server::ignore), Silent).not_by_token(),
+    action("verifyPhone", Nothing, Login(server::ignore), Silent).not_by_token(),
+    action("confirmPhone", Nothing, Login(server::ignore), Silent).not_by_token(),
+    action("verifyMessaging", Nothing, Login(server::ignore), Silent).not_by_token(),
+    action("confirmMessaging", Nothing, Login(server::ignore), Silent).not_by_token(),
+    action("emailuser", Nothing, Login(messages::no_mail), Silent),
+    action("smsuser", Nothing, Login(messages::no_sms), Silent),
+    action("msguser", Nothing, Login(messages::no_messaging), Silent),
+    action("inviteAgent", ResponseId, Login(invites::by_mail), Silent),
+    // Messages between people
+    action(
+        "userbroadcast",
+        ResponseId,
+        Site(SiteRights::MANAGE_USERS, messages::broadcast),
         says("", "", "Permission denied"),
     ),
     // One's own account: how to log in to it
@@ -180,13 +250,8 @@ pub(super) static ACTIONS: &[Action] = &[
         Silent,
     )
     .not_by_token(),
-    action(
-        "changeuserpass",
-        Nothing,
-        Site(SiteRights::MANAGE_USERS, credentials::change_others),
-        Silent,
-    )
-    .not_by_token(),
+    action("changeuserpass", Nothing, OnUser(Manage, credentials::change_others), Silent)
+        .not_by_token(),
     action("logoutall", ResponseId, Login(credentials::log_out_everywhere), Silent).not_by_token(),
     action("createLoginToken", Nothing, Login(tokens::create), says("", "", "Access denied"))
         .not_by_token(),
@@ -206,17 +271,39 @@ pub(super) static ACTIONS: &[Action] = &[
     settings_of_own("otp-hkey-remove", factors::remove_security_key),
     settings_of_own("otp-hkey-yubikey-add", factors::add_yubikey),
     settings_of_own("otpemail", factors::by_email),
-    settings_of_own("removePhone", factors::remove_phone),
     // What needs somebody to send a code, or somebody else's service: known, and never answered.
     settings_of_own("otpduo", server::ignore),
     settings_of_own("otpdev-set", server::ignore),
     settings_of_own("otpdev-clear", server::ignore),
-    settings_of_own("verifyemail", server::ignore),
-    settings_of_own("verifyPhone", server::ignore),
-    settings_of_own("confirmPhone", server::ignore),
-    settings_of_own("verifyMessaging", server::ignore),
-    settings_of_own("confirmMessaging", server::ignore),
-    settings_of_own("removeMessaging", server::ignore),
+    action("notifyuser", Nothing, OnUser(See, messages::notify), Silent),
+    action("interuser", Nothing, Login(messages::inter_user), Silent),
+    // User groups
+    action("usergroups", Tag, Login(user_groups::list), Silent),
+    action(
+        "createusergroup",
+        ResponseId,
+        Site(SiteRights::USER_GROUPS, user_groups::create),
+        says("", "", "Permission denied"),
+    ),
+    action(
+        "deleteusergroup",
+        ResponseId,
+        OnTeam(user_groups::delete),
+        says("Invalid group id", "Unknown device group", "Permission denied"),
+    ),
+    action("editusergroup", Nothing, OnTeam(user_groups::edit), Silent),
+    action(
+        "addusertousergroup",
+        ResponseId,
+        OnTeam(user_groups::add_users),
+        says("Invalid groupid", "Invalid groupid", "Permission denied"),
+    ),
+    action(
+        "removeuserfromusergroup",
+        ResponseId,
+        OnTeam(user_groups::remove_user),
+        says("Invalid groupid", "Invalid groupid", "Permission denied"),
+    ),
     // Device groups
     action("meshes", Tag, Login(groups::list), Silent),
     action(
@@ -248,6 +335,12 @@ pub(super) static ACTIONS: &[Action] = &[
         ResponseId,
         OnMesh(Rights::MANAGE_USERS, group_members::remove),
         says("Invalid groupid", "Unknown device group", "Permission denied"),
+    ),
+    action(
+        "createInviteLink",
+        Both,
+        OnMesh(VISIBLE, invites::link),
+        says("Invalid group id", "Invalid group id", "Invalid group id"),
     ),
     // Devices: reading
     action("nodes", Both, Login(devices::list), Silent),
@@ -320,43 +413,6 @@ pub(super) fn find(name: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.name == name)
 }
 
-/// A device on which the needed right was granted.
-#[derive(Clone, Debug)]
-pub(super) struct OnDevice {
-    pub(super) device: Rc<Device>,
-    /// Everything the user may do with it.
-    pub(super) rights: Rights,
-}
-
-/// A device group on which the needed right was granted.
-#[derive(Clone, Debug)]
-pub(super) struct OnGroup {
-    pub(super) group: Rc<Group>,
-    /// Everything the user may do with it.
-    pub(super) rights: Rights,
-}
-
-/// One of the devices a request named.
-#[derive(Clone, Debug)]
-pub(super) enum Choice {
-    /// The right is granted.
-    Granted(OnDevice),
-    /// Visible to the user, but the right is missing.
-    Denied,
-    /// Unknown, or invisible to the user.
-    Unknown,
-}
-
-/// Why a request is not performed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    Invalid,
-    Unknown,
-    Denied,
-    Duplicate,
-    ByToken,
-}
-
 impl Action {
     /// Performs `call` if the user has the right, or refuses it.
     pub(super) fn perform<'a>(&self, call: &'a Call) -> Answer<'a> {
@@ -378,6 +434,14 @@ impl Action {
             Need::Unrestricted(restriction, run) => {
                 granted(!site.restricted(restriction))?;
                 run(call)
+            }
+            Need::Account(authority, run) => {
+                granted(site.allows(SiteRights::MANAGE_USERS))?;
+                run(call, account_named(call, authority)?)
+            }
+            Need::UserGroup(run) => {
+                granted(site.allows(SiteRights::USER_GROUPS))?;
+                run(call, user_group_named(call)?)
             }
             Need::Group(right, run) => {
                 let group = group_named(call)?;
@@ -404,11 +468,14 @@ impl Action {
     }
 
     fn refuse(&self, call: &Call, cause: Cause) -> Answer<'static> {
-        if matches!(cause, Cause::Denied | Cause::ByToken) {
-            call.audit_refusal();
-        }
-        if cause == Cause::Duplicate {
-            return call.result("Duplicate device groups found");
+        match cause {
+            Cause::Denied | Cause::ByToken => call.audit_refusal(),
+            Cause::Above => {
+                call.audit_refusal();
+                return call.result("Permission denied");
+            }
+            Cause::Duplicate => return call.result("Duplicate device groups found"),
+            Cause::Invalid | Cause::Unknown => {}
         }
         match self.refusal {
             Silent => Answer::none(),
@@ -416,7 +483,7 @@ impl Action {
                 let text = match cause {
                     Cause::Invalid | Cause::Duplicate => invalid,
                     Cause::Unknown => unknown,
-                    Cause::Denied | Cause::ByToken => denied,
+                    Cause::Denied | Cause::Above | Cause::ByToken => denied,
                 };
                 if text.is_empty() { Answer::none() } else { call.result(text) }
             }
@@ -429,68 +496,6 @@ impl Action {
             }
         }
     }
-}
-
-/// The device named by `nodeid`, if the user has any right on it.
-fn device_named(call: &Call) -> Result<OnDevice, Cause> {
-    let text = call.request.text_within("nodeid", 1, 1024).ok_or(Cause::Invalid)?;
-    visible_device(call, text).ok_or(Cause::Unknown)
-}
-
-fn visible_device(call: &Call, id: &str) -> Option<OnDevice> {
-    let id = NodeId::parse_in(&call.user.id.domain, id).ok()?;
-    let device = call.hub().store.device(&id)?;
-    let rights = call.hub().rights_on_device(&call.user, &device);
-    (!rights.is_empty()).then_some(OnDevice { device, rights })
-}
-
-/// What the user may do with each of `nodeids`, in their order.
-fn devices_named(call: &Call, wanted: Wanted) -> Result<Vec<Choice>, Cause> {
-    let right = match wanted {
-        Always(right) => right,
-        By(right) => right(&call.request),
-    };
-    let ids = call.request.texts("nodeids", 1024).ok_or(Cause::Invalid)?;
-    Ok(ids
-        .into_iter()
-        .map(|id| match visible_device(call, id) {
-            Some(granted) if granted.rights.allows(right) => Choice::Granted(granted),
-            Some(_) => Choice::Denied,
-            None => Choice::Unknown,
-        })
-        .collect())
-}
-
-/// The group named by `meshid`, or by its name in `meshname` (`meshidname` in editmesh), if the
-/// user has any right on it. Names count for agent groups only, as in MeshCentral.
-fn group_named(call: &Call) -> Result<OnGroup, Cause> {
-    let request = &call.request;
-    if request.get("meshid").is_none() {
-        // editmesh may rename: there `meshidname` is the group and `meshname` its new name.
-        let name = request.text("meshidname").or_else(|| request.text("meshname"));
-        return group_by_name(call, name.ok_or(Cause::Invalid)?);
-    }
-    let text = request.text_within("meshid", 8, 134).ok_or(Cause::Invalid)?;
-    let id = GroupId::parse_in(&call.user.id.domain, text).map_err(|_| Cause::Unknown)?;
-    let group = call.hub().store.group(&id).filter(|group| group.deleted.is_none());
-    visible_group(call, group.ok_or(Cause::Unknown)?).ok_or(Cause::Unknown)
-}
-
-fn visible_group(call: &Call, group: Rc<Group>) -> Option<OnGroup> {
-    let rights = call.hub().rights(&call.user, Subject::Group(&group.id));
-    (!rights.is_empty()).then_some(OnGroup { group, rights })
-}
-
-fn group_by_name(call: &Call, name: &str) -> Result<OnGroup, Cause> {
-    let mut found = call
-        .hub()
-        .store
-        .groups(&call.user.id.domain)
-        .into_iter()
-        .filter(|group| group.kind == GroupKind::Agent && group.name == name)
-        .filter_map(|group| visible_group(call, group));
-    let group = found.next().ok_or(Cause::Invalid)?;
-    if found.next().is_some() { Err(Cause::Duplicate) } else { Ok(group) }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::hub::{AgentCommand, CoreMode};
-use crate::model::{Device, LinkTarget, Rights, Target, User};
+use crate::model::{Device, Rights, Target};
 
 use super::super::request::Request;
 use super::{Answer, Call, Choice, OnDevice};
@@ -46,7 +46,7 @@ fn introduce(call: &Call, on: &OnDevice, message: &mut Map<String, Value>) {
     let user = &call.user;
     message.insert("sessionid".into(), call.session().id.to_string().into());
     message.insert("rights".into(), on.rights.bits().into());
-    message.insert("consent".into(), consent(call, user, &on.device).into());
+    message.insert("consent".into(), call.hub().consent(user, &on.device).into());
     message.insert("username".into(), user.name.as_str().into());
     message.insert("userid".into(), user.id.to_string().into());
     message.insert("remoteaddr".into(), call.remote().into());
@@ -54,28 +54,6 @@ fn introduce(call: &Call, on: &OnDevice, message: &mut Map<String, Value>) {
         Some(name) => message.insert("realname".into(), name.as_str().into()),
         None => message.remove("realname"),
     };
-}
-
-/// Consent asked of the person at the device: that of the domain, group, device and account; that
-/// of user groups if the user has no right of its own.
-fn consent(call: &Call, user: &User, device: &Device) -> u32 {
-    let hub = call.hub();
-    let group = hub.store.group(&device.group).map_or(0, |group| group.consent);
-    let domain = hub.config().domain(&user.id.domain).consent;
-    let on_group = LinkTarget::Group(device.group.clone());
-    let on_device = LinkTarget::Device(device.id.clone());
-    let is_direct = user.link(&on_group).is_some() || user.link(&on_device).is_some();
-    let mut consent = domain | group | device.consent | user.consent;
-    if !is_direct {
-        for link in &user.links {
-            let LinkTarget::UserGroup(id) = &link.to else { continue };
-            let Some(members) = hub.store.user_group(id) else { continue };
-            if members.links.iter().any(|link| link.to == on_group || link.to == on_device) {
-                consent |= members.consent;
-            }
-        }
-    }
-    consent
 }
 
 enum Tunnel {

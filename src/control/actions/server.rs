@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 use crate::hub::SessionMessage;
-use crate::model::SiteRights;
 use crate::model::ids::mesh_base64;
+use crate::model::rights::Authority;
 
 use super::{Answer, Call};
 
@@ -38,10 +38,11 @@ pub(super) fn login_cookie(call: &Call) -> Answer<'_> {
     if !call.hub().config().settings.allow_login_token {
         return Answer::none();
     }
-    match call.seal(json!({"u": call.user.id.to_string(), "a": 3})) {
-        Some(cookie) => call.reply(json!({"cookie": cookie})),
-        None => Answer::none(),
-    }
+    let Some(cookie) = call.seal(json!({"u": call.user.id.to_string(), "a": 3})) else {
+        return Answer::none();
+    };
+    call.audit(format_args!("got a cookie that logs a browser in"));
+    call.reply(json!({"cookie": cookie}))
 }
 
 /// `intersession`: the request goes unchanged to the other sessions of the same user.
@@ -56,18 +57,18 @@ pub(super) fn inter_session(call: &Call) -> Answer<'_> {
     Answer::none()
 }
 
-/// `wssessioncount`: sessions per account; nothing for those who do not manage accounts.
+/// `wssessioncount`: sessions of each account the user has to do with.
 pub(super) fn session_count(call: &Call) -> Answer<'_> {
     #[derive(Serialize)]
     struct Body {
         wssessions: Map<String, Value>,
     }
+    let hub = call.hub();
     let mut counts = BTreeMap::<String, u64>::new();
-    if call.user.site.allows(SiteRights::MANAGE_USERS) {
-        for session in call.hub().sessions() {
-            if session.id.user.domain == call.user.id.domain {
-                *counts.entry(session.id.user.to_string()).or_default() += 1;
-            }
+    for session in hub.sessions() {
+        let account = hub.store.user(&session.id.user);
+        if account.is_some_and(|account| hub.authority(&call.user, &account) >= Authority::See) {
+            *counts.entry(session.id.user.to_string()).or_default() += 1;
         }
     }
     let wssessions = counts.into_iter().map(|(user, n)| (user, n.into())).collect();

@@ -27,9 +27,7 @@ use crate::hub::{Hub, Refused};
 use crate::identity::cookie::CookieKey;
 use crate::identity::password::{self, Busy, Passwords, Turn, Verdict};
 use crate::identity::turns::Asker;
-use crate::model::{
-    DomainId, LinkTarget, LoginToken, Millis, Network, PasswordHash, SiteRights, User, UserId,
-};
+use crate::model::{DomainId, LoginToken, Millis, Network, PasswordHash, SiteRights, User, UserId};
 
 use super::factors::{self, Check, Ways};
 use super::limiter::{Guess, Limiter};
@@ -520,12 +518,7 @@ pub fn may_have_tokens(domain: &Domain, user: &User) -> bool {
         TokenRules::Nobody => false,
         TokenRules::Only(ids) => {
             let listed = |id: String| ids.contains(&id);
-            listed(user.id.to_string())
-                || user.links.iter().any(|link| match &link.to {
-                    LinkTarget::Group(id) => listed(id.to_string()),
-                    LinkTarget::Device(id) => listed(id.to_string()),
-                    LinkTarget::UserGroup(id) => listed(id.to_string()),
-                })
+            listed(user.id.to_string()) || user.links.iter().any(|link| listed(link.to.to_string()))
         }
     }
 }

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{AdminContext, Answer, Password, domain, user_id};
 use crate::hub::SessionMessage;
-use crate::hub::documents::{AccountDocument, to_value};
 use crate::identity::password::Busy;
 use crate::model::{
     DomainId, Event, EventKind, GroupId, LinkTarget, PasswordHash, Rights, Seconds, SiteRights,
@@ -76,7 +75,7 @@ pub(super) async fn add(
         user.site = SiteRights::FULL;
     }
     let event = event("accountcreate", &user)
-        .with("account", to_value(&AccountDocument(&user)))
+        .with("account", ctx.hub.account_document(&user))
         .with("msgid", 64)
         .with("msgArgs", json!([name]))
         .with("msg", format!("Account created, username is {name}"));
@@ -165,7 +164,7 @@ async fn changed(
     message: &str,
 ) -> Result<Answer, String> {
     let event = event("accountchange", &user)
-        .with("account", to_value(&AccountDocument(&user)))
+        .with("account", ctx.hub.account_document(&user))
         .with("msgid", number)
         .with("msgArgs", json!([user.name]))
         .with("msg", message);
@@ -196,7 +195,7 @@ fn put(ctx: &AdminContext, user: User) -> Commit {
 pub(super) fn link(ctx: &AdminContext, user: &User, group: &GroupId) -> Commit {
     let mut user = user.clone();
     user.set_link(LinkTarget::Group(group.clone()), Some(Rights::FULL));
-    let account = to_value(&AccountDocument(&user));
+    let account = ctx.hub.account_document(&user);
     let event = event("accountchange", &user).with("account", account).transient();
     let commit = put(ctx, user);
     ctx.hub.publish(event);

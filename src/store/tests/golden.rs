@@ -34,7 +34,8 @@ fn sample_user_v1() -> User {
     user
 }
 
-fn sample_user() -> User {
+/// As version 2 knew it.
+fn sample_user_v2() -> User {
     User {
         quota: Some(1 << 33),
         phone: Some("+49 30 1234".into()),
@@ -43,6 +44,14 @@ fn sample_user() -> User {
         realms: vec!["north".into()],
         valid_from: Some(Millis(WALL.0 + 7)),
         ..sample_user_v1()
+    }
+}
+
+fn sample_user() -> User {
+    User {
+        messaging: Some("telegram:@ada".into()),
+        notify: vec![(LinkTarget::Group(group()), 6), (LinkTarget::Device(sample_node()), 8)],
+        ..sample_user_v2()
     }
 }
 
@@ -215,13 +224,18 @@ fn records_are_written_and_read_as_in_version_1() {
 
 #[test]
 fn changed_records_are_written_and_read_as_in_version_2() {
-    check_version("user", 2, sample_user());
     check_version("group", 2, sample_group());
     check_version("user_group", 2, UserGroup { flags: 2, ..sample_user_group_v1() });
 }
 
 #[test]
-fn records_of_version_1_are_read() {
+fn changed_records_are_written_and_read_as_in_version_3() {
+    check_version("user", 3, sample_user());
+}
+
+#[test]
+fn records_of_older_versions_are_read() {
+    check_old("user", 2, sample_user_v2());
     check_old("user", 1, sample_user_v1());
     check_old("group", 1, sample_group_v1());
     check_old("user_group", 1, sample_user_group_v1());

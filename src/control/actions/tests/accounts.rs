@@ -1,7 +1,7 @@
 //! Accounts, user groups, sessions and who hears of what.
 
 use super::*;
-use crate::model::{Target, UserGroup, UserGroupId};
+use crate::model::{Target, UserGroup};
 
 #[test]
 fn history_is_told_to_those_it_was_meant_for() {

@@ -67,9 +67,14 @@ fn members_of_a_group_are_told_apart_in_one_answer() {
     let add = |users: Value| {
         let request = json!({"action": "addmeshuser", "meshname": "lab", "meshadmin": 16408,
             "responseid": "R", "userids": users});
-        ask(&admin, &request).remove(0)
+        ask(&admin, &request)
     };
-    let answer = add(json!(["user//bob", "user//nobody", "user//admin"]));
+    let answers = add(json!(["user//bob", "user//nobody", "user//admin"]));
+    let [notice, answer] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!(
+        (&notice["value"], &notice["msgid"]),
+        (&json!("User nobody not found."), &json!(15))
+    );
     assert_eq!(answer["result"], "Added user bob, Unknown user nobody, Can't change self");
     assert_eq!((&answer["success"], &answer["failed"]), (&json!(1), &json!(1)));
     let told = events(&bob);

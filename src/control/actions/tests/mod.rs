@@ -2,11 +2,16 @@
 
 mod accounts;
 mod agents;
+mod cases;
 mod devices;
+mod events;
 mod groups;
+mod invites;
 mod logins;
+mod people;
 mod replay;
-mod rights;
+mod teams;
+mod walk;
 
 use serde_json::{Value, json};
 
@@ -14,11 +19,15 @@ use super::*;
 use crate::control::session::Session;
 use crate::control::testing::{World, ask, commands, group_id, heard, node_id};
 use crate::hub::AgentCommand;
-use crate::model::{LinkTarget, Millis};
+use crate::model::{Device, Group, GroupId, GroupKind, LinkTarget, Millis, NodeId, UserGroupId};
 
 /// A world with group `lab` (1), device `vm` (2) in it, and a second group `other` (3).
 fn lab() -> (World, Rc<crate::hub::AgentLink>) {
-    let world = World::new();
+    lab_with(crate::config::Config::default())
+}
+
+fn lab_with(config: crate::config::Config) -> (World, Rc<crate::hub::AgentLink>) {
+    let world = World::with(config);
     let group = world.group(1, "lab");
     world.group(3, "other");
     let agent = world.device(2, &group, "vm");

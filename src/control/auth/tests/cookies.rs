@@ -1,6 +1,7 @@
 //! Cookies and login tokens: what they open, for whom, how long.
 
 use super::*;
+use crate::model::LinkTarget;
 
 #[test]
 fn a_remembered_device_is_believed_for_its_account_until_it_is_ended() {

@@ -1,0 +1,35 @@
+//! Backups by themselves, in the pool.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_io::Timer;
+
+use crate::backup::schedule;
+use crate::hub::Hub;
+
+/// How often it is looked whether one is due.
+const LOOK: Duration = Duration::from_secs(600);
+
+/// Makes backups as `autoBackup` says, for ever.
+pub(super) async fn run(hub: Rc<Hub>, data: PathBuf) {
+    loop {
+        // At first too: agents come back first, the disk has time.
+        Timer::after(LOOK).await;
+        let Some(plan) = hub.config().settings.auto_backup.clone() else { continue };
+        let (data, now) = (data.clone(), hub.now());
+        let made = blocking::unblock(move || {
+            let folder = plan.folder.clone().unwrap_or_else(|| data.join("backups"));
+            if !schedule::is_due(&plan, &folder, now) {
+                return None;
+            }
+            Some(schedule::run(&plan, &data, &folder, now))
+        });
+        match made.await {
+            None => {}
+            Some(Ok(file)) => log::info!("backup written to {}", file.display()),
+            Some(Err(error)) => log::error!("no backup: {error}"),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Small HTML pages without script, and the forms people send from them.
+
+use std::time::Duration;
+
+use async_io::Timer;
+use bytes::Bytes;
+use futures_lite::future::or;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+
+use super::answer::{Body, harden};
+
+/// Longest form taken, in bytes.
+const FORM_MAX: usize = 4096;
+/// Time for the form to arrive.
+const FORM_TIME: Duration = Duration::from_secs(15);
+
+/// The fields of a form.
+pub struct Form(Bytes);
+
+/// Why there is no form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormError {
+    /// It came from a page of another site.
+    Foreign,
+    /// It is too long, or did not arrive in time.
+    Broken,
+}
+
+impl Form {
+    /// Reads a form that was sent from a page of this server.
+    pub async fn read(request: Request<Incoming>) -> Result<Self, FormError> {
+        // Another site must not send this form for its visitor.
+        if !is_same_origin(&request) {
+            return Err(FormError::Foreign);
+        }
+        let body = async { Limited::new(request.into_body(), FORM_MAX).collect().await.ok() };
+        let late = async {
+            Timer::after(FORM_TIME).await;
+            None
+        };
+        or(body, late).await.map(|body| Self(body.to_bytes())).ok_or(FormError::Broken)
+    }
+
+    /// The first field of that name; empty if there is none.
+    pub fn field(&self, name: &str) -> String {
+        let mut pairs = form_urlencoded::parse(&self.0);
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    }
+}
+
+/// True without `Origin` (no browser) or if it names the host that was asked.
+fn is_same_origin(request: &Request<Incoming>) -> bool {
+    let text = |name: HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
+    match (text(header::ORIGIN), text(header::HOST)) {
+        (None, _) => true,
+        (Some(origin), Some(host)) => origin.strip_prefix("https://") == Some(host),
+        (Some(_), None) => false,
+    }
+}
+
+/// A page with this content, which is markup.
+pub fn html(status: StatusCode, content: &str) -> Response<Body> {
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>meshboard</title>\
+         <body><h1>meshboard</h1>{content}</body></html>"
+    );
+    let body = Full::new(Bytes::from(page)).map_err(|e| match e {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    harden(&mut response);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A text as it stands between tags or in a quoted attribute.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
