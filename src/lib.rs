@@ -11,6 +11,7 @@ pub mod hub;
 pub mod identity;
 pub mod migrate;
 pub mod model;
+pub mod relay;
 pub mod server;
 pub mod store;
 pub mod tls;

@@ -22,6 +22,7 @@ fn main() -> Result<()> {
     }
     corpus.reports()?;
     corpus.control()?;
+    corpus.desktop()?;
     corpus.files()
 }
 
@@ -95,6 +96,23 @@ impl Corpus {
             }
         }
         Ok(())
+    }
+
+    /// A desktop session and a recording.
+    fn desktop(&self) -> Result<()> {
+        let vector = self.vector("relay-desktop")?;
+        let said = |who: u8, message: &[u8]| {
+            let [.., high, low] = (message.len() as u32).to_be_bytes();
+            [&[who, high, low][..], message].concat()
+        };
+        let mut session = Vec::new();
+        for (who, from) in [(3, "agent_messages_seen"), (0, "viewer_commands")] {
+            let messages = vector[from].as_object().into_iter().flatten();
+            session.extend(messages.flat_map(|(_, message)| said(who, &hex(message))));
+        }
+        session.extend(said(3, &hex(&vector["small_tile"]["message_hex"])));
+        self.write("desktop", "session", &session)?;
+        self.write("recording", "terminal", &hex(&self.vector("relay-mcrec")?["hex"]))
     }
 
     /// Executables, configurations, and the golden files of the store.

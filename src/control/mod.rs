@@ -8,22 +8,30 @@
 
 mod actions;
 pub mod auth;
+pub mod factors;
+mod features;
 mod filter;
 pub mod invitations;
 mod limiter;
 mod notify;
+pub mod password_rules;
+pub mod passwords;
 pub mod request;
 pub mod session;
 pub mod setup;
 pub mod socket;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::hub::Hub;
+use crate::identity::AgentServer;
 use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
-use crate::model::Key48;
+use crate::identity::tls::WebTls;
+use crate::model::{Key48, Secret};
+use crate::relay::recording::Recordings;
 use crate::store::Store;
 
 /// What a session tells about the server it runs on; filled in by the wiring.
@@ -44,6 +52,24 @@ pub struct ServerFacts {
     pub agent_cert_hash: Key48,
     /// End of the web certificate, milliseconds since 1970.
     pub cert_expires: Option<u64>,
+    /// How the server proves itself to clients that do not trust its TLS; `None` while the key is
+    /// being made.
+    pub proof: Option<Proof>,
+}
+
+/// What inner authentication needs.
+#[derive(Clone)]
+pub struct Proof {
+    /// The identity that agents pin, and clients may.
+    pub server: Arc<AgentServer>,
+    /// The web certificates clients may see.
+    pub tls: Arc<WebTls>,
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Proof({})", self.server.id().text())
+    }
 }
 
 /// The keys of the cookies this server makes and accepts.
@@ -63,13 +89,21 @@ impl CookieKeys {
 }
 
 fn key(store: &Store, name: &str) -> Option<CookieKey> {
-    if let Some(key) = store.secret(name).and_then(|secret| CookieKey::new(&secret)) {
-        return Some(key);
+    CookieKey::new(&*secret(store, name)?)
+}
+
+/// The secret of login cookies, made if it is not there: whoever has it can log in as anybody.
+/// `None` without randomness.
+pub fn login_secret(store: &Store) -> Option<Rc<Secret>> {
+    secret(store, LOGIN_KEY)
+}
+
+fn secret(store: &Store, name: &str) -> Option<Rc<Secret>> {
+    if let Some(secret) = store.secret(name).filter(|secret| CookieKey::new(secret).is_some()) {
+        return Some(secret);
     }
-    let secret = CookieKey::fresh_secret(name).ok()?;
-    let key = CookieKey::new(&secret)?;
-    store.put(secret).later();
-    Some(key)
+    store.put(CookieKey::fresh_secret(name).ok()?).later();
+    store.secret(name)
 }
 
 /// What all sessions of one server share.
@@ -79,6 +113,8 @@ pub struct Control {
     passwords: Passwords,
     /// Keys of cookies.
     keys: CookieKeys,
+    /// Set by the wiring.
+    recordings: OnceCell<Rc<Recordings>>,
     /// Replaced when the web certificate is.
     facts: RefCell<Rc<ServerFacts>>,
     /// The door.
@@ -97,8 +133,17 @@ impl Control {
     ) -> Rc<Self> {
         let gate = auth::Gate::new(hub.clone(), passwords.clone(), keys.login.clone());
         let invitations = invitations::Invitations::new(hub.clone(), keys.invitation.clone());
-        let facts = RefCell::new(Rc::new(facts));
-        Rc::new(Self { hub, passwords, keys, facts, gate, invitations })
+        let (facts, recordings) = (RefCell::new(Rc::new(facts)), OnceCell::new());
+        Rc::new(Self { hub, passwords, keys, recordings, facts, gate, invitations })
+    }
+
+    /// Lets sessions list recordings. Counts once.
+    pub fn set_recordings(&self, recordings: Rc<Recordings>) {
+        let _ = self.recordings.set(recordings);
+    }
+
+    fn recordings(&self) -> Option<Rc<Recordings>> {
+        self.recordings.get().cloned()
     }
 
     /// The facts in force.
@@ -112,5 +157,7 @@ impl Control {
     }
 }
 
+#[cfg(test)]
+mod storm_tests;
 #[cfg(test)]
 mod testing;

@@ -127,6 +127,8 @@ pub struct User {
 impl User {
     /// Flag 1: there is an image of the account among the documents.
     pub const HAS_IMAGE: u32 = 1;
+    /// Flag 2: all sessions of the account are recorded.
+    pub const RECORD: u32 = 2;
 
     /// A new account without rights, e-mail or links.
     pub fn new(id: UserId, name: &str, password: PasswordHash, now: Millis) -> Self {
@@ -153,6 +155,12 @@ impl User {
             messaging: None,
             notify: Vec::new(),
         }
+    }
+
+    /// Whether a session that began, or a cookie that was made, at `since` is still good: its owner
+    /// has not ended everything after that.
+    pub fn is_good_since(&self, since: Millis) -> bool {
+        self.valid_from.is_none_or(|from| from <= since)
     }
 
     /// The direct link to `target`, if there is one.
@@ -230,7 +238,7 @@ pub struct Group {
     pub kind: GroupKind,
     /// Description, at most 1024 characters.
     pub desc: String,
-    /// [`Group::EPHEMERAL`], [`Group::SYNC_NAME`], 4 record sessions, [`Group::PREFER_AGENT_NAME`].
+    /// [`Group::EPHEMERAL`], [`Group::SYNC_NAME`], [`Group::RECORD`], [`Group::PREFER_AGENT_NAME`].
     pub flags: u32,
     /// Consent flags for sessions on its devices.
     pub consent: u32,
@@ -264,6 +272,8 @@ impl Group {
     pub const EPHEMERAL: u32 = 1;
     /// Flag 2: the device name follows the host name.
     pub const SYNC_NAME: u32 = 2;
+    /// Flag 4: sessions with its devices are recorded.
+    pub const RECORD: u32 = 4;
     /// Flag 8: the agent's own name wins over the host name.
     pub const PREFER_AGENT_NAME: u32 = 8;
 }
@@ -365,6 +375,9 @@ pub struct UserGroup {
 }
 
 impl UserGroup {
+    /// Flag 2: sessions that are possible only through the group are recorded.
+    pub const RECORD: u32 = 2;
+
     /// The right its members have on `target`, if it gives one.
     pub fn link(&self, target: &LinkTarget) -> Option<&Link> {
         self.links.iter().find(|l| l.to == *target)

@@ -34,11 +34,45 @@ impl Millis {
 
     /// ISO 8601 in UTC with milliseconds: `2026-11-22T07:13:32.005Z`.
     pub fn iso(self) -> String {
-        let (days, ms) = (self.0 / 86_400_000, self.0 % 86_400_000);
-        let (y, m, d) = civil(days as i64);
-        let (h, min, s, ms) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000);
-        format!("{y:04}-{m:02}-{d:02}T{h:02}:{min:02}:{s:02}.{ms:03}Z")
+        let Utc { year, month, day, hour, minute, second, .. } = self.utc();
+        let ms = self.0 % 1000;
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
     }
+
+    /// The calendar day and the time of day in UTC.
+    pub fn utc(self) -> Utc {
+        let (days, seconds) = (self.0 / 86_400_000, (self.0 / 1000 % 86_400) as u32);
+        let (year, month, day) = civil(days as i64);
+        Utc {
+            year,
+            month,
+            day,
+            hour: seconds / 3600,
+            minute: seconds / 60 % 60,
+            second: seconds % 60,
+            // 1970-01-01 was a Thursday.
+            weekday: ((days + 4) % 7) as u32,
+        }
+    }
+}
+
+/// A moment as people write it, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Utc {
+    /// Year of the common era.
+    pub year: i64,
+    /// 1 to 12.
+    pub month: u32,
+    /// 1 to 31.
+    pub day: u32,
+    /// 0 to 23.
+    pub hour: u32,
+    /// 0 to 59.
+    pub minute: u32,
+    /// 0 to 59.
+    pub second: u32,
+    /// 0 is Sunday.
+    pub weekday: u32,
 }
 
 /// Days since 1970-01-01 to year, month, day (Howard Hinnant's `civil_from_days`).

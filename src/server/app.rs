@@ -1,15 +1,17 @@
 //! Everything a request may need.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use async_executor::LocalExecutor;
 
 use crate::agent;
-use crate::control::{Control, CookieKeys, ServerFacts};
+use crate::control::{Control, CookieKeys, Proof, ServerFacts};
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
 use crate::model::{DomainId, GroupId, Key48};
+use crate::relay::recording::Recordings;
 
 use super::domain;
 use super::slots::Slots;
@@ -42,6 +44,8 @@ pub struct App {
     pub hub: Rc<Hub>,
     /// The agent room.
     pub agents: Rc<agent::room::Room>,
+    /// Recordings of sessions.
+    pub recordings: Rc<Recordings>,
     /// The control room.
     pub control: Rc<Control>,
     /// Who computes passwords.
@@ -59,20 +63,24 @@ pub struct App {
 }
 
 impl App {
-    /// Puts the parts together; `port` is the HTTPS port bound.
+    /// Puts the parts together; `port` is the HTTPS port bound, `data` the data folder.
     pub fn new(
         executor: Rc<LocalExecutor<'static>>,
         hub: Rc<Hub>,
         agents: Rc<agent::room::Room>,
         server_config: Arc<rustls::ServerConfig>,
         port: u16,
+        data: &Path,
     ) -> Result<Rc<Self>, Failure> {
         let passwords = Passwords::default();
         let keys = CookieKeys::of(&hub.store).ok_or("no random numbers")?;
         let facts = facts(&hub, &agents, port);
         let control = Control::new(hub.clone(), passwords.clone(), keys, facts);
+        let recordings = Recordings::new(hub.clone(), data);
+        control.set_recordings(recordings.clone());
         Ok(Rc::new(Self {
             control,
+            recordings,
             passwords,
             handshakes: Slots::new(executor.clone(), HANDSHAKES),
             requests: Slots::new(executor.clone(), REQUESTS),
@@ -163,6 +171,7 @@ fn facts(hub: &Hub, agents: &agent::room::Room, port: u16) -> ServerFacts {
         tls_hash: agents.tls.hash(),
         agent_cert_hash: agents.server().map_or(Key48::ZERO, |server| server.id()),
         cert_expires: None,
+        proof: agents.server().map(|server| Proof { server, tls: agents.tls.clone() }),
     }
 }
 

@@ -260,7 +260,7 @@ async fn bundle(agent: &Binary, trailer: std::path::PathBuf, trailer_len: u64) -
 }
 
 /// A download of `len` bytes, read in the pool, [`CHUNK`] by [`CHUNK`].
-fn stream(reader: impl Read + Send + 'static, len: u64, name: &str) -> Response<Body> {
+pub fn stream(reader: impl Read + Send + 'static, len: u64, name: &str) -> Response<Body> {
     let body = Stream { reader: Unblock::with_capacity(CHUNK, reader), remaining: len };
     let mut response = Response::new(body.boxed_unsync());
     describe(&mut response, name, "application/octet-stream");

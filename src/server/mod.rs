@@ -12,6 +12,7 @@ pub mod invite;
 mod listen;
 pub mod page;
 pub mod process;
+pub mod recordings;
 pub mod routes;
 pub mod run;
 mod service;

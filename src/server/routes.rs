@@ -21,6 +21,7 @@ use super::domain;
 use super::downloads::{self, Reader};
 use super::invite;
 use super::page;
+use super::recordings;
 use super::setup;
 use super::upgrade::upgrade;
 
@@ -46,7 +47,14 @@ pub async fn route(
     };
     let of_people = matches!(
         path,
-        "control.ashx" | "" | "setup" | "register" | "welcome" | "agentinvite" | "invite"
+        "control.ashx"
+            | "recordings.ashx"
+            | ""
+            | "setup"
+            | "register"
+            | "welcome"
+            | "agentinvite"
+            | "invite"
     );
     if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
         return text(StatusCode::FORBIDDEN, "not from your address");
@@ -84,6 +92,10 @@ pub async fn route(
             upgrade(&app, request, remote, REQUEST_MAX, move |socket, place| async move {
                 socket::serve(&control, socket, &asked.upgrade(), place).await;
             })
+        }
+        ("recordings.ashx", Port::Main) if request.method() == Method::GET => {
+            let asked = Asked::of(&request, domain, remote);
+            recordings::serve(&app, request, asked).await
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
         ("", Port::Main) if is_read(&request) => page::front(&app, &domain, request.headers()),
@@ -140,13 +152,17 @@ fn has_agent_key(app: &App, keys: &[String], uri: &hyper::Uri, remote: SocketAdd
     accepted
 }
 
-/// What an upgrade request says of its sender, kept until the socket is there.
-struct Asked {
-    domain: DomainId,
-    remote: SocketAddr,
+/// What a request says of its sender, kept until it is looked at.
+pub struct Asked {
+    /// The tenant.
+    pub domain: DomainId,
+    /// Where the sender is.
+    pub remote: SocketAddr,
     host: Option<String>,
     origin: Option<String>,
     meshauth: Option<String>,
+    cookies: Option<String>,
+    agent: Option<String>,
     query: String,
 }
 
@@ -161,11 +177,14 @@ impl Asked {
             host: text("host"),
             origin: text("origin"),
             meshauth: text("x-meshauth"),
+            cookies: text("cookie"),
+            agent: text("user-agent"),
             query: request.uri().query().unwrap_or_default().to_owned(),
         }
     }
 
-    fn upgrade(&self) -> Upgrade<'_> {
+    /// The same for the door.
+    pub fn upgrade(&self) -> Upgrade<'_> {
         Upgrade {
             domain: &self.domain,
             remote: self.remote,
@@ -174,6 +193,8 @@ impl Asked {
             origin: self.origin.as_deref(),
             query: &self.query,
             meshauth: self.meshauth.as_deref(),
+            cookies: self.cookies.as_deref(),
+            agent: self.agent.as_deref(),
         }
     }
 }

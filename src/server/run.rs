@@ -67,7 +67,8 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     let agents = Room::new(hub.clone(), tls.clone());
     let mut sockets = Sockets::inherited(&config.settings);
     let (listener, port) = sockets.https().await?;
-    let app = App::new(executor.clone(), hub.clone(), agents, tls.server_config()?, port)?;
+    let server_config = tls.server_config()?;
+    let app = App::new(executor.clone(), hub.clone(), agents, server_config, port, &data)?;
 
     let spawn = |task: Task| executor.spawn(task).detach();
     spawn(Box::pin(http::serve_tls(app.clone(), listener, Port::Main)));
@@ -95,6 +96,8 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
         status: status.as_ref().map(|endpoint| endpoint.address().port()),
     };
     let admin = serve_admin(&app, &data, ports);
+    let recordings = app.recordings.clone();
+    spawn(Box::pin(async move { recordings.run().await }));
     spawn(Box::pin(heartbeat(hub.clone())));
     spawn(Box::pin(backups::run(hub.clone(), data.clone())));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
@@ -112,7 +115,11 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     if let Some(admin) = admin {
         admin.cancel().await;
     }
-    let saved = async { store.close().await.map_err(Failure::from) };
+    let saved = async {
+        // They have something to tell history.
+        app.recordings.close().await;
+        store.close().await.map_err(Failure::from)
+    };
     let late = async {
         Timer::after(STOP).await;
         Err("the disk took too long to take the last changes".into())

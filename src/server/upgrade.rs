@@ -77,6 +77,11 @@ async fn upgraded_socket(
     Some(Socket::new(parts.io.into_inner(), &parts.read_buf, limit))
 }
 
+/// Whether a request is a WebSocket upgrade.
+pub fn is_upgrade(request: &Request<Incoming>) -> bool {
+    websocket_accept(request).is_some()
+}
+
 /// The accept value, if `request` is a WebSocket upgrade. Extensions and subprotocols are never
 /// taken up.
 fn websocket_accept(request: &Request<Incoming>) -> Option<HeaderValue> {

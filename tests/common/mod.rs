@@ -7,17 +7,21 @@
 // Every test program uses a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod desktop;
 pub mod https;
 pub mod installation;
 pub mod meshboard;
 pub mod meshctrl;
 pub mod package;
+pub mod player;
 pub mod ports;
 pub mod process;
 #[path = "../../benches/fleet/simulated/mod.rs"]
 pub mod simulated;
+pub mod socket;
 pub mod stock_agent;
 pub mod stock_server;
+pub mod x_server;
 
 use std::time::Duration;
 
@@ -49,6 +53,9 @@ pub trait Server {
     fn start_again(&mut self);
     /// Throws the web certificate away, so that the next start makes another.
     fn forget_web_certificate(&self);
+
+    /// The key of login cookies, 80 bytes in hexadecimal.
+    fn login_key(&self) -> String;
 
     /// `meshctrl` with the administrator's password.
     fn meshctrl(&self) -> MeshCtrl {

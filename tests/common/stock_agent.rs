@@ -26,6 +26,8 @@ pub struct StockAgent {
     process: Option<Process>,
     folder: TempDir,
     architecture: Architecture,
+    /// The X server it captures.
+    display: Option<String>,
 }
 
 impl StockAgent {
@@ -35,12 +37,32 @@ impl StockAgent {
         Self::start_as(&architecture.executable(), Some(settings.as_ref()), architecture)
     }
 
+    /// Starts a fresh agent that captures the X server `display`.
+    pub fn start_on(
+        server: &dyn Server,
+        group: &str,
+        architecture: Architecture,
+        display: &str,
+    ) -> Self {
+        let settings = server.settings_file(group);
+        let mut agent = Self::install(&architecture.executable(), Some(&settings), architecture);
+        agent.display = Some(display.to_owned());
+        agent.start_again();
+        agent
+    }
+
     /// Starts a fresh agent from an executable, with a settings file beside it or without.
     pub fn start_as(
         executable: &[u8],
         settings: Option<&[u8]>,
         architecture: Architecture,
     ) -> Self {
+        let mut agent = Self::install(executable, settings, architecture);
+        agent.start_again();
+        agent
+    }
+
+    fn install(executable: &[u8], settings: Option<&[u8]>, architecture: Architecture) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let binary = folder.path().join("meshagent");
         fs::write(&binary, executable).expect("the folder is ours");
@@ -48,14 +70,13 @@ impl StockAgent {
         if let Some(settings) = settings {
             fs::write(folder.path().join("meshagent.msh"), settings).expect("the folder is ours");
         }
-        let mut agent = Self { process: None, folder, architecture };
-        agent.start_again();
-        agent
+        Self { process: None, folder, architecture, display: None }
     }
 
     /// Starts it again with what it has kept.
     pub fn start_again(&mut self) {
-        self.process = Some(launch(self.folder.path(), self.architecture));
+        let display = self.display.as_deref();
+        self.process = Some(launch(self.folder.path(), self.architecture, display));
     }
 
     /// Whether its database holds a core: with one it has over 100 KB, without about 4 KB.
@@ -119,7 +140,7 @@ impl Architecture {
 
 /// `run` is the agent as a plain program; `connect` would make it a temporary one, which the
 /// server deletes when it leaves.
-fn launch(folder: &Path, architecture: Architecture) -> Process {
+fn launch(folder: &Path, architecture: Architecture, display: Option<&str>) -> Process {
     let binary = folder.join("meshagent");
     let emulator = architecture.emulator();
     let program = match &emulator {
@@ -131,5 +152,8 @@ fn launch(folder: &Path, architecture: Architecture) -> Process {
             command.args(["-L", root]).arg(&binary);
         }
         command.arg("run").current_dir(folder).env("HOME", folder);
+        if let Some(display) = display {
+            command.env("DISPLAY", display);
+        }
     })
 }

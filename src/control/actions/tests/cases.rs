@@ -5,6 +5,7 @@
 use super::*;
 use crate::control::testing::journal;
 use crate::model::LastSeen;
+use crate::relay::recording::Recordings;
 use crate::store::DetailKind;
 
 /// What somebody must have to be answered.
@@ -52,7 +53,11 @@ pub(super) fn house() -> (World, Rc<crate::hub::AgentLink>) {
     let mut config = crate::config::Config::default();
     config.settings.allow_login_token = true;
     config.settings.inter_user_messaging = crate::config::InterUser::Everybody;
+    let root = config.domains.entry(Default::default()).or_default();
+    root.recording = Some(crate::config::Recording::default());
     let (world, agent) = lab_with(config);
+    let recordings = Recordings::new(world.hub.clone(), std::path::Path::new("no such folder"));
+    world.control.set_recordings(recordings);
     let team = world.user_group(5, "team");
     let mut group = (*world.hub.store.user_group(&team).unwrap()).clone();
     group.set_link(LinkTarget::Group(group_id(3)), Some(Rights::REMOTE_CONTROL));
@@ -133,6 +138,7 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
             vec![(Session, Reads, json!({}))]
         }
         "getDeviceDetails" => vec![(Session, Reads, json!({"type": "json"}))],
+        "recordings" => vec![(OnServer(SiteRights::RECORDINGS), Reads, json!({}))],
         "events" => vec![
             (Session, Reads, json!({})),
             (Sight, Reads, json!({"nodeid": node})),
@@ -155,6 +161,28 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
         "notifyuser" => {
             vec![(managers(), Reaches, json!({"userid": "user//carol", "msg": "tea"}))]
         }
+        "changepassword" => {
+            let request = json!({"oldpass": "Own!passw", "newpass": "N3w!passw"});
+            vec![(own(), Changes, request)]
+        }
+        "changeuserpass" => {
+            let request = json!({"userid": "user//carol", "pass": "", "removeMultiFactor": true});
+            vec![(managers(), Changes, request)]
+        }
+        "logoutall" => vec![(Session, Changes, json!({}))],
+        "createLoginToken" => vec![(Session, Private, json!({"name": "t", "expire": 0}))],
+        "loginTokens" => vec![(Session, Reads, json!({}))],
+        "twoFactorCookie" => vec![(Session, Reads, json!({}))],
+        "otpauth-request" => vec![(own(), Reads, json!({}))],
+        "otpauth-setup" => {
+            vec![(own(), Private, json!({"secret": "KE4EMUCUOEMRQ22R", "token": "x"}))]
+        }
+        "otpauth-clear" | "otp-hkey-remove" => vec![(own(), Changes, json!({"index": 7}))],
+        "otpauth-getpasswords" | "otp-hkey-get" => vec![(Session, Reads, json!({}))],
+        "otp-hkey-yubikey-add" | "otpduo" | "otpdev-set" | "otpdev-clear" => {
+            vec![(own(), Private, json!({}))]
+        }
+        "otpemail" => vec![(own(), Private, json!({"enabled": true}))],
         "changelang" => vec![(own(), Changes, json!({"lang": "fr"}))],
         "changeemail" => vec![(own(), Changes, json!({"email": "a@b.example"}))],
         "removePhone" | "removeMessaging" => vec![(own(), Changes, json!({}))],

@@ -1,0 +1,4 @@
+//! Sessions through the relay.
+
+pub mod desktop;
+pub mod recording;
