@@ -19,8 +19,16 @@ use common::{ADMIN, PASSWORD, Server, installation};
 use serde_json::{Value, json};
 
 /// What the tests run from, below `web/`.
-const SOURCES: [&str; 8] =
-    [".npmrc", "package.json", "package-lock.json", "tsconfig.json", "build.mjs", "src", "demo", "test"];
+const SOURCES: [&str; 8] = [
+    ".npmrc",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "build.mjs",
+    "src",
+    "demo",
+    "test",
+];
 
 /// A copy of `web/` with everything its tests need, made once under `target/`.
 fn workshop() -> &'static Path {
@@ -125,7 +133,8 @@ impl House {
                 status["setupCode"].clone()
             }
             "group" => {
-                let made = self.server.command(&["group", "add", text(1), "--user", ADMIN, "--json"]);
+                let made =
+                    self.server.command(&["group", "add", text(1), "--user", ADMIN, "--json"]);
                 let made: Value = serde_json::from_str(&made).expect("JSON was asked for");
                 json!(made["meshid"].as_str().expect("an id").trim_start_matches("mesh//"))
             }
@@ -161,7 +170,8 @@ impl House {
         let mut all = certificates.as_array().expect("a list").iter();
         let own = all.find(|one| one["role"] == "agentserver").expect("agents may connect");
         let hash = own["keySha384"].as_str().expect("a hash");
-        let server = data_encoding::HEXUPPER_PERMISSIVE.decode(hash.as_bytes()).expect("hexadecimal");
+        let server =
+            data_encoding::HEXUPPER_PERMISSIVE.decode(hash.as_bytes()).expect("hexadecimal");
         let group = Group {
             mesh: identity::from_text(group).expect("a group id has 48 bytes"),
             server: server.try_into().expect("a server id has 48 bytes"),

@@ -49,7 +49,7 @@ export async function bundle({ out, dev = false }) {
     bundle: true,
     splitting: true,
     format: "esm",
-    target: ["es2022", "chrome109", "firefox115", "safari16.4"],
+    target: ["es2022", "chrome123", "firefox121", "safari17.5"],
     jsx: "automatic",
     jsxImportSource: "preact",
     minify: !dev,
