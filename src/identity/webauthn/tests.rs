@@ -58,6 +58,59 @@ fn a_key_of_each_kind_registers_and_logs_in() {
     }
 }
 
+/// The specification's own vectors: every kind of attestation, every algorithm.
+#[test]
+fn the_vectors_of_the_specification_get_the_verdicts_they_deserve() {
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../../tests/vectors/webauthn.json")).unwrap();
+    let expected =
+        Expected { origin: "https://example.org", verification: Verification::Preferred };
+    let mut accepted = 0;
+    for case in vectors["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let raw = |of: &str, member: &str| {
+            data_encoding::HEXLOWER.decode(case[of][member].as_str().unwrap().as_bytes()).unwrap()
+        };
+        let base64 = |of: &str, member: &str| BASE64.encode(&raw(of, member));
+        let registration = Registration::parse(&json!({
+            "clientDataJSON": base64("registration", "clientDataJSON"),
+            "attestationObject": base64("registration", "attestationObject"),
+        }))
+        .unwrap();
+        assert_eq!(registration.challenge(), raw("registration", "challenge"), "{name}");
+        let error = match name {
+            // Where credentials may be used by pages in frames, which is not here.
+            "none-es256-crossOrigin" | "none-es256-topOrigin" => Some(WebAuthnError::Origin),
+            "packed-es384" | "packed-es512" | "packed-ed448" => {
+                Some(WebAuthnError::Key(KeyError::Unsupported))
+            }
+            _ => None,
+        };
+        let made = registration.verify(&expected);
+        assert_eq!(made.as_ref().err().copied(), error, "{name}");
+        let Ok(made) = made else { continue };
+        let kept = SecurityKey {
+            index: 1,
+            name: name.into(),
+            credential: made.credential,
+            public_key: made.public_key,
+            counter: made.counter,
+        };
+        let assertion = json!({
+            "id": BASE64.encode(&kept.credential),
+            "clientDataJSON": base64("assertion", "clientDataJSON"),
+            "authenticatorData": base64("assertion", "authenticatorData"),
+            "signature": base64("assertion", "signature"),
+        });
+        let assertion = Assertion::parse(&assertion.to_string()).unwrap();
+        assert_eq!(assertion.challenge(), raw("assertion", "challenge"), "{name}");
+        let verdict = assertion.verify(&expected, &ann(), std::slice::from_ref(&kept));
+        assert_eq!(verdict, Ok(kept), "{name}: these keys do not count");
+        accepted += 1;
+    }
+    assert_eq!(accepted, 10);
+}
+
 #[test]
 fn a_key_imported_as_a_bare_point_logs_in() {
     let mut key = Authenticator::p256();
