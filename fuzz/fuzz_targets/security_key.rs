@@ -6,14 +6,12 @@ use std::sync::LazyLock;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use libfuzzer_sys::fuzz_target;
-use meshboard::identity::webauthn::{
-    Assertion, Expected, PublicKey, Registration, Verification, WebAuthnError,
-};
-use meshboard::model::{DomainId, SecurityKey, UserId};
+use meshboard::identity::webauthn::{Assertion, Expected, PublicKey, Registration, WebAuthnError};
+use meshboard::model::{DomainId, KeyPin, SecurityKey, UserId};
 use serde_json::json;
 
 const ORIGIN: &str = "https://board.example";
-const EXPECTED: Expected<'_> = Expected { origin: ORIGIN, verification: Verification::Preferred };
+const EXPECTED: Expected<'_> = Expected { origin: ORIGIN, pin: KeyPin::Preferred };
 static ANN: LazyLock<UserId> = LazyLock::new(|| UserId::new(DomainId::default(), "ann").unwrap());
 
 fuzz_target!(|bytes: &[u8]| {

@@ -15,7 +15,7 @@ use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::model::{SecurityKey, UserId};
+use crate::model::{KeyPin, SecurityKey, UserId};
 
 pub use challenges::{Challenge, Challenges, Purpose};
 pub use key::{KeyError, PublicKey};
@@ -73,43 +73,13 @@ impl std::fmt::Display for WebAuthnError {
 
 impl std::error::Error for WebAuthnError {}
 
-/// Whether a key must make sure who touches it (`passwordRequirements.fidoPinInput`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Verification {
-    /// Where it can.
-    #[default]
-    Preferred,
-    /// Always: a key without PIN or fingerprint is of no use.
-    Required,
-    /// Touching it is enough.
-    Discouraged,
-}
-
-impl Verification {
-    /// The word of the specification.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Preferred => "preferred",
-            Self::Required => "required",
-            Self::Discouraged => "discouraged",
-        }
-    }
-
-    /// From the word of the specification.
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Preferred, Self::Required, Self::Discouraged]
-            .into_iter()
-            .find(|one| one.as_str() == word)
-    }
-}
-
 /// What an answer has to fit, apart from its challenge.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// `https://host[:port]` of our pages, as browsers write it. Its host is the relying party.
     pub origin: &'a str,
-    /// What the key has to check.
-    pub verification: Verification,
+    /// Whether the key has to make sure who touches it.
+    pub pin: KeyPin,
 }
 
 impl<'a> Expected<'a> {
@@ -139,7 +109,7 @@ impl<'a> Expected<'a> {
             return Err(WebAuthnError::Presence);
         }
         let verified = data.flags.contains(Flags::VERIFIED);
-        if self.verification == Verification::Required && !verified {
+        if self.pin == KeyPin::Required && !verified {
             return Err(WebAuthnError::Verification);
         }
         Ok(())
@@ -290,7 +260,7 @@ pub fn creation_options(
     owner: &UserId,
     name: &str,
     challenge: &Challenge,
-    verification: Verification,
+    pin: KeyPin,
 ) -> Value {
     let parameters = PublicKey::ALGORITHMS.map(|alg| json!({"type": "public-key", "alg": alg}));
     json!({
@@ -306,26 +276,22 @@ pub fn creation_options(
         "attestation": "none",
         "authenticatorSelection": {
             "residentKey": "discouraged",
-            "userVerification": verification.as_str(),
+            "userVerification": pin.as_str(),
         },
         // Where MeshCentral has it.
-        "userVerification": verification.as_str(),
+        "userVerification": pin.as_str(),
     })
 }
 
 /// What a browser needs for `navigator.credentials.get`, in the form of MeshCentral's login page.
-pub fn request_options(
-    keys: &[SecurityKey],
-    challenge: &Challenge,
-    verification: Verification,
-) -> Value {
+pub fn request_options(keys: &[SecurityKey], challenge: &Challenge, pin: KeyPin) -> Value {
     let ids: Vec<_> = keys.iter().map(|key| BASE64.encode(&key.credential)).collect();
     json!({
         "type": "webAuthn",
         "keyIds": ids,
         "timeout": TIMEOUT_MS,
         "challenge": challenge.text(),
-        "userVerification": verification.as_str(),
+        "userVerification": pin.as_str(),
     })
 }
 

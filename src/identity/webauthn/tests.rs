@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::authenticator::{Authenticator, PRESENT, Page, bytes, map, text};
 use super::wire::{self, AuthenticatorData, ClientData};
 use super::*;
-use crate::model::DomainId;
+use crate::model::{DomainId, KeyPin};
 
 const ORIGIN: &str = "https://board.example:8443";
-const EXPECTED: Expected<'_> = Expected { origin: ORIGIN, verification: Verification::Preferred };
+const EXPECTED: Expected<'_> = Expected { origin: ORIGIN, pin: KeyPin::Preferred };
 const CHALLENGE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn ann() -> UserId {
@@ -63,8 +63,7 @@ fn a_key_of_each_kind_registers_and_logs_in() {
 fn the_vectors_of_the_specification_get_the_verdicts_they_deserve() {
     let vectors: Value =
         serde_json::from_str(include_str!("../../../tests/vectors/webauthn.json")).unwrap();
-    let expected =
-        Expected { origin: "https://example.org", verification: Verification::Preferred };
+    let expected = Expected { origin: "https://example.org", pin: KeyPin::Preferred };
     let mut accepted = 0;
     for case in vectors["cases"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
@@ -164,7 +163,7 @@ fn one_ceremony_does_not_pass_for_the_other() {
 
 #[test]
 fn somebody_must_touch_the_key_and_prove_himself_if_that_is_required() {
-    let required = Expected { verification: Verification::Required, ..EXPECTED };
+    let required = Expected { pin: KeyPin::Required, ..EXPECTED };
     for (flags, expected, error) in [
         (0, EXPECTED, Some(WebAuthnError::Presence)),
         (PRESENT, EXPECTED, None),
@@ -378,7 +377,7 @@ fn oversized_answers_are_not_looked_at() {
 fn pages_get_what_they_expect() {
     let mut challenges = Challenges::default();
     let challenge = challenges.give(&ann(), Purpose::Register, std::time::Instant::now()).unwrap();
-    let options = creation_options("Board", &ann(), "Ann", &challenge, Verification::Required);
+    let options = creation_options("Board", &ann(), "Ann", &challenge, KeyPin::Required);
     assert_eq!(options["rp"], json!({"name": "Board"}));
     assert_eq!(options["user"]["displayName"], "Ann");
     assert!(options["user"]["id"].as_str().unwrap().len() <= 88, "64 bytes at most");
@@ -386,7 +385,7 @@ fn pages_get_what_they_expect() {
     assert_eq!(options["attestation"], "none");
     assert_eq!(options["userVerification"], "required");
     let kept = registered(&Authenticator::p256());
-    let options = request_options(std::slice::from_ref(&kept), &challenge, Verification::Preferred);
+    let options = request_options(std::slice::from_ref(&kept), &challenge, KeyPin::Preferred);
     assert_eq!(
         options,
         json!({
