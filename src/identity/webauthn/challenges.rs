@@ -2,7 +2,7 @@
 //!
 //! A challenge is good once, for two minutes, for one purpose of one account. An answer carries its
 //! challenge, so nothing has to be kept in the browser. The table holds at most [`LIMIT`] entries of
-//! some 150 bytes; when it is full, the account that has most loses its oldest.
+//! some 200 bytes; when it is full, the account that has most loses its oldest.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,10 +19,10 @@ const LIFETIME: Duration = Duration::from_secs(120);
 const LIMIT: usize = 512;
 
 /// What a challenge is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To register a key.
-    Register,
+    /// To register a key, and what its owner calls it.
+    Register(Box<str>),
     /// To log in.
     LogIn,
 }
@@ -66,20 +66,13 @@ impl Challenges {
         Some(Challenge(challenge))
     }
 
-    /// Whether `challenge` was given to `user` for this purpose and waits for its answer. It does
-    /// not wait any longer, whatever the outcome.
-    pub fn take(
-        &mut self,
-        challenge: &[u8],
-        user: &UserId,
-        purpose: Purpose,
-        now: Instant,
-    ) -> bool {
+    /// What `challenge` was given to `user` for, if it waits for its answer. It does not wait any
+    /// longer, whatever becomes of the answer.
+    pub fn take(&mut self, challenge: &[u8], user: &UserId, now: Instant) -> Option<Purpose> {
         self.forget_late(now);
-        let Some(at) = self.waiting.iter().position(|w| w.challenge == *challenge) else {
-            return false;
-        };
-        self.waiting.remove(at).is_some_and(|w| w.user == *user && w.purpose == purpose)
+        let at = self.waiting.iter().position(|w| w.challenge == *challenge)?;
+        let waiting = self.waiting.remove(at)?;
+        (waiting.user == *user).then_some(waiting.purpose)
     }
 
     fn forget_late(&mut self, now: Instant) {
@@ -111,22 +104,22 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_good_once_in_its_time_for_its_account_and_purpose() {
+    fn a_challenge_is_good_once_in_its_time_for_its_account() {
         let now = Instant::now();
         let late = now + LIFETIME;
-        for (owner, purpose, at, good) in [
-            ("ann", Purpose::LogIn, now, true),
-            ("ann", Purpose::LogIn, late - Duration::from_millis(1), true),
-            ("ann", Purpose::LogIn, late, false),
-            ("bob", Purpose::LogIn, now, false),
-            ("ann", Purpose::Register, now, false),
+        for (owner, at, good) in [
+            ("ann", now, true),
+            ("ann", late - Duration::from_millis(1), true),
+            ("ann", late, false),
+            ("bob", now, false),
         ] {
             let mut challenges = Challenges::default();
-            let given = challenges.give(&user("ann"), Purpose::LogIn, now).unwrap();
-            let taken = challenges.take(&given.0, &user(owner), purpose, at);
-            assert_eq!(taken, good, "{owner} {purpose:?}");
-            let again = challenges.take(&given.0, &user("ann"), Purpose::LogIn, now);
-            assert!(!again, "{owner} {purpose:?}: it was presented once");
+            let purpose = Purpose::Register("blue".into());
+            let given = challenges.give(&user("ann"), purpose.clone(), now).unwrap();
+            let taken = challenges.take(&given.0, &user(owner), at);
+            assert_eq!(taken, good.then_some(purpose), "{owner}");
+            let again = challenges.take(&given.0, &user("ann"), now);
+            assert_eq!(again, None, "{owner}: it was presented once");
         }
     }
 
@@ -138,7 +131,7 @@ mod tests {
             challenges.give(&user("eve"), Purpose::LogIn, now).unwrap();
         }
         assert_eq!(challenges.waiting.len(), LIMIT);
-        assert!(challenges.take(&victim.0, &user("ann"), Purpose::LogIn, now));
+        assert!(challenges.take(&victim.0, &user("ann"), now).is_some());
     }
 
     #[test]
@@ -146,7 +139,7 @@ mod tests {
         let (mut challenges, now) = (Challenges::default(), Instant::now());
         challenges.give(&user("ann"), Purpose::LogIn, now).unwrap();
         for guess in [&[][..], &[0; LEN], &[0; 1000]] {
-            assert!(!challenges.take(guess, &user("ann"), Purpose::LogIn, now));
+            assert_eq!(challenges.take(guess, &user("ann"), now), None);
         }
     }
 }

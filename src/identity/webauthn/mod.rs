@@ -45,6 +45,8 @@ pub enum WebAuthnError {
     Verification,
     /// Another key, or the key of another account.
     Unknown,
+    /// The key is registered already.
+    Known,
     /// The public key is of no kind this server knows.
     Key(KeyError),
     /// The signature does not fit.
@@ -64,6 +66,7 @@ impl std::fmt::Display for WebAuthnError {
             Self::Presence => "nobody touched the security key",
             Self::Verification => "the security key did not check its PIN",
             Self::Unknown => "the security key is not of this account",
+            Self::Known => "the security key is registered already",
             Self::Key(error) => return error.fmt(f),
             Self::Signature => "the signature is wrong",
             Self::Counter => "the security key was copied",
@@ -309,6 +312,6 @@ fn from_base64(text: Option<&str>) -> Result<Vec<u8>, WebAuthnError> {
 
 #[cfg(test)]
 #[path = "../../../tests/common/authenticator.rs"]
-mod authenticator;
+pub(crate) mod authenticator;
 #[cfg(test)]
 mod tests;

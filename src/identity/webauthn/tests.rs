@@ -376,7 +376,7 @@ fn oversized_answers_are_not_looked_at() {
 #[test]
 fn pages_get_what_they_expect() {
     let mut challenges = Challenges::default();
-    let challenge = challenges.give(&ann(), Purpose::Register, std::time::Instant::now()).unwrap();
+    let challenge = challenges.give(&ann(), Purpose::LogIn, std::time::Instant::now()).unwrap();
     let options = creation_options("Board", &ann(), "Ann", &challenge, KeyPin::Required);
     assert_eq!(options["rp"], json!({"name": "Board"}));
     assert_eq!(options["user"]["displayName"], "Ann");
