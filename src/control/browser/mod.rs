@@ -9,7 +9,7 @@
 pub mod once;
 pub mod sessions;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ pub struct Browser {
     hub: Rc<Hub>,
     sessions: RefCell<Sessions>,
     links: RefCell<UsedLinks>,
+    /// The monotonic clock; tests turn it.
+    clock: Cell<fn() -> Instant>,
 }
 
 /// A session a cookie belongs to.
@@ -42,12 +44,17 @@ pub struct Entered {
 impl Browser {
     /// No sessions yet.
     pub fn new(hub: Rc<Hub>) -> Rc<Self> {
-        Rc::new(Self { hub, sessions: RefCell::default(), links: RefCell::default() })
+        let (sessions, links) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { hub, sessions, links, clock: Cell::new(Instant::now) })
+    }
+
+    fn now(&self) -> Instant {
+        self.clock.get()()
     }
 
     /// Opens a session. `None` without randomness.
     pub fn open(&self, opening: &Opening<'_>) -> Option<Opened> {
-        self.sessions.borrow_mut().open(opening, self.limits(), Instant::now())
+        self.sessions.borrow_mut().open(opening, self.limits(), self.now())
     }
 
     /// The session of `domain` that a `Cookie` header speaks for. This is a use of it.
@@ -55,7 +62,7 @@ impl Browser {
         let name = CookieSite::of(&self.hub.config(), domain).session_name();
         let value = value_of(cookies?, name)?;
         let (id, user, token) = {
-            let (mut sessions, now) = (self.sessions.borrow_mut(), Instant::now());
+            let (mut sessions, now) = (self.sessions.borrow_mut(), self.now());
             let id = sessions.enter(value, self.limits(), now)?;
             let session = sessions.get(&id, self.limits(), now)?;
             let user = self.hub.store.user(&session.user)?;
@@ -73,7 +80,7 @@ impl Browser {
     /// told to.
     pub fn goes_on(&self, id: &str, user: &User) -> bool {
         let mut sessions = self.sessions.borrow_mut();
-        let found = sessions.get(id, self.limits(), Instant::now());
+        let found = sessions.get(id, self.limits(), self.now());
         let goes_on = found.is_some_and(|session| self.is_welcome(session, user));
         if goes_on {
             sessions.keep(id, user);
@@ -89,7 +96,7 @@ impl Browser {
 
     /// Notes that somebody uses the session.
     pub fn touch(&self, id: &str) {
-        self.sessions.borrow_mut().touch(id, Instant::now());
+        self.sessions.borrow_mut().touch(id, self.now());
     }
 
     /// Notes that a page of the session is open.
@@ -111,12 +118,12 @@ impl Browser {
 
     /// The sessions of an account, oldest first.
     pub fn sessions_of(&self, user: &User) -> Vec<BrowserSession> {
-        self.sessions.borrow_mut().of(user, self.limits(), Instant::now())
+        self.sessions.borrow_mut().of(user, self.limits(), self.now())
     }
 
     /// Uses a login link up; its cookie runs out in `left`. False if it was used before.
     pub fn use_link(&self, cookie: &str, left: Duration, from: std::net::IpAddr) -> bool {
-        self.links.borrow_mut().use_up(cookie, left, from, Instant::now())
+        self.links.borrow_mut().use_up(cookie, left, from, self.now())
     }
 
     /// Whether a cookie was used as a login link.

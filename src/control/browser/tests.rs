@@ -4,9 +4,10 @@ use super::*;
 use crate::config::Domain;
 use crate::control::auth::{Refusal, Upgrade};
 use crate::control::session::Session;
-use crate::control::testing::{World, heard, upgrade};
+use crate::control::testing::{World, ask, heard, upgrade};
 use crate::model::{LoginToken, Millis, PasswordHash, UserId};
 use crate::store::RecordKey;
+use serde_json::json;
 
 const ORIGIN: &str = "https://127.0.0.1:15443";
 
@@ -177,7 +178,7 @@ fn the_session_that_ends_all_others_goes_on_after_a_reload() {
     let (own, other) = (open(&world, &user, None).1, open(&world, &user, None).1);
     let (here, there) = (world.enter(&page(&own)).unwrap(), world.enter(&page(&other)).unwrap());
     [&here, &there].into_iter().for_each(backdate);
-    crate::control::testing::ask(&here, &serde_json::json!({"action": "logoutall"}));
+    ask(&here, &json!({"action": "logoutall"}));
     heard(&here);
     assert!(!here.look().end);
     assert!(there.look().end);
@@ -202,4 +203,67 @@ fn a_session_that_is_ended_takes_its_websockets_along_and_no_others() {
         heard(&session);
         assert!(!session.look().end);
     }
+}
+
+thread_local! {
+    /// How far the clock of these tests is ahead.
+    static AHEAD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Lets minutes pass for the sessions of `world`.
+fn pass(world: &World, minutes: u64) {
+    world.control.browser.clock.set(|| Instant::now() + AHEAD.get());
+    AHEAD.set(AHEAD.get() + Duration::from_secs(60 * minutes));
+}
+
+fn with_idle_timeout(minutes: Option<u64>) -> (World, String) {
+    AHEAD.set(Duration::ZERO);
+    let mut config = Config::default();
+    let domain = config.domains.get_mut(&DomainId::default()).unwrap();
+    domain.idle_timeout = minutes.map(|minutes| Duration::from_secs(60 * minutes));
+    config.settings.browser.session_time = Some(Duration::from_secs(60 * 60));
+    let world = World::with(config);
+    let cookies = open(&world, &admin(&world), None).1;
+    (world, cookies)
+}
+
+#[test]
+fn somebody_who_does_nothing_is_logged_out_and_the_page_is_told() {
+    let (world, cookies) = with_idle_timeout(Some(10));
+    let page = world.enter(&page(&cookies)).unwrap();
+    let greeting = page.greeting().texts.remove(0);
+    assert!(greeting.contains(r#""timeout":600000"#), "{greeting}");
+    for _ in 0..3 {
+        pass(&world, 9);
+        assert!(!page.look().end);
+        ask(&page, &json!({"action": "meshes"}));
+    }
+    for _ in 0..3 {
+        pass(&world, 3);
+        assert!(!page.look().end);
+        for action in ["ping", "pong", "authcookie"] {
+            ask(&page, &json!({"action": action}));
+        }
+    }
+    pass(&world, 1);
+    let over = page.look();
+    assert!(over.end && over.texts[0].contains("expired-1"), "{over:?}");
+    let late = futures_lite::future::block_on(page.request(br#"{"action":"meshes"}"#));
+    assert!(late.end && !late.texts[0].contains("meshes"), "{late:?}");
+    assert!(world.enter(&self::page(&cookies)).is_err());
+}
+
+#[test]
+fn without_that_limit_an_open_page_keeps_its_session() {
+    let (world, cookies) = with_idle_timeout(None);
+    let open = world.enter(&page(&cookies)).unwrap();
+    for _ in 0..4 {
+        pass(&world, 45);
+        assert!(!open.look().end);
+    }
+    drop(open);
+    pass(&world, 59);
+    drop(world.enter(&page(&cookies)).unwrap());
+    pass(&world, 60);
+    assert!(world.enter(&page(&cookies)).is_err(), "nobody had a page open");
 }

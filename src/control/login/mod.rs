@@ -73,7 +73,6 @@ impl Cause {
                 Refusal::WrongToken(_) => "wrongtoken",
                 Refusal::Locked => "locked",
                 Refusal::PasswordExpired => "passwordchange",
-                Refusal::NoKey => "nokey",
                 Refusal::InvalidOrigin => "invalidorigin",
                 Refusal::Banned => "banned",
                 Refusal::Busy => "busy",
@@ -93,7 +92,6 @@ impl Cause {
         match self.word() {
             "badrequest" | "badpassword" | "usedpassword" => 400,
             "locked" | "passwordchange" | "invalidorigin" => 403,
-            "nokey" => 404,
             "banned" => 429,
             "busy" => 503,
             _ => 401,
@@ -136,6 +134,15 @@ pub fn is_own(control: &Control, asked: &Upgrade<'_>, fetch_site: Option<&str>) 
     }
 }
 
+/// The page a request of ours comes from. A form whose page wants no referrer does not say so, but it
+/// is one of this very server then.
+fn page_of(asked: &Upgrade<'_>) -> Option<String> {
+    match asked.origin {
+        Some("null") => asked.host.map(|host| format!("{}://{host}", asked.scheme)),
+        origin => origin.map(str::to_owned),
+    }
+}
+
 /// Name, password and second factor, at once or one after the other: `username` and `password`, or
 /// the proof of that in `hwstate`; `token` or `hwtoken`; `remembertoken`.
 pub async fn log_in(control: &Control, asked: &Upgrade<'_>, form: &Form) -> Outcome {
@@ -145,7 +152,13 @@ pub async fn log_in(control: &Control, asked: &Upgrade<'_>, form: &Form) -> Outc
     if token == Some(GIVEN_UP) {
         return Outcome::refused(Cause::Expired);
     }
-    let attempt = Attempt { token, remembered: remembered.as_deref(), ..Attempt::of(asked) };
+    let origin = page_of(asked);
+    let attempt = Attempt {
+        token,
+        remembered: remembered.as_deref(),
+        origin: origin.as_deref(),
+        ..Attempt::of(asked)
+    };
     let gate = &control.gate;
     let (signed_in, user) = match (form.get("username"), form.get("hwstate")) {
         (Some(name), _) => {
