@@ -99,6 +99,28 @@ fn a_cookie_opens_the_control_channel_for_our_own_pages_only() {
 }
 
 #[test]
+fn what_is_only_read_may_be_asked_for_by_a_link() {
+    let world = World::new();
+    let (_, cookies) = open(&world, &admin(&world), None);
+    let read = |asked: &Upgrade<'_>| {
+        futures_lite::future::block_on(world.control.gate.admit_reader(asked)).err()
+    };
+    let link = Upgrade { cookies: Some(&cookies), ..upgrade(None) };
+    assert_eq!(read(&link), None);
+    assert_eq!(read(&page(&cookies)), None, "by a script of ours");
+    let foreign = Upgrade { origin: Some("https://evil.example"), ..link };
+    assert_eq!(read(&foreign), Some(Refusal::InvalidOrigin));
+    let stranger = Upgrade { cookies: None, ..link };
+    assert_eq!(read(&stranger), Some(Refusal::NoAuth));
+    let mut config = Config::default();
+    let domain = config.domains.get_mut(&DomainId::default()).unwrap();
+    domain.login_keys = vec!["sesame".into()];
+    world.hub.set_config(config);
+    assert_eq!(read(&link), Some(Refusal::NoKey));
+    assert_eq!(read(&Upgrade { query: "key=sesame", ..link }), None);
+}
+
+#[test]
 fn a_session_of_another_tenant_fails() {
     let mut config = Config::default();
     let other = DomainId::new("cust2").unwrap();
