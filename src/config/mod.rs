@@ -4,11 +4,13 @@
 //! filled in. Values are checked when they are read from the file, never later.
 
 mod addresses;
+mod features;
 mod parse;
 mod passwords;
 mod place;
 mod read;
 mod recording;
+mod redact;
 mod table;
 mod tree;
 
@@ -18,10 +20,12 @@ use std::time::Duration;
 use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 
 pub use addresses::AddressRules;
+pub use features::{GuestSharing, MyServer};
 pub use parse::{ConfigError, load, parse};
 pub use passwords::{FactorRules, PasswordRules, TokenRules};
 pub use place::{Place, Problem, Warning, WarningKind};
 pub use recording::{Recording, RecordingLimits};
+pub use redact::redacted;
 
 /// Everything `config.json` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,6 +231,24 @@ pub struct Domain {
     pub max_user_sessions: Option<usize>,
     /// `limits.maxSingleUserSessions`.
     pub max_single_user_sessions: Option<usize>,
+    /// `autoRemoveInactiveDevices`: a device that stayed away for that many days is removed.
+    pub inactive_days: Option<u16>,
+    /// `userQuota`: bytes of server files an account may keep, unless its own quota says otherwise.
+    pub user_quota: Option<u64>,
+    /// `meshQuota`: bytes of server files a device group may keep.
+    pub group_quota: Option<u64>,
+    /// `guestDeviceSharing`.
+    pub guest_sharing: GuestSharing,
+    /// `maxDeviceView`: most devices in one answer; lists are then shown page by page.
+    pub max_device_view: Option<usize>,
+    /// `geoLocation`: where devices are may be kept and shown.
+    pub locations: bool,
+    /// `clipboardGet` is false: nobody reads the clipboard of a device.
+    pub no_clipboard_get: bool,
+    /// `clipboardSet` is false: nobody writes it.
+    pub no_clipboard_set: bool,
+    /// `myServer`.
+    pub my_server: MyServer,
 }
 
 impl Default for Config {
