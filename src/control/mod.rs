@@ -31,6 +31,7 @@ use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
 use crate::identity::tls::WebTls;
 use crate::model::{Key48, Secret};
+use crate::relay;
 use crate::relay::recording::Recordings;
 use crate::store::Store;
 
@@ -113,6 +114,8 @@ pub struct Control {
     passwords: Passwords,
     /// Keys of cookies.
     keys: CookieKeys,
+    /// Who carries tunnels.
+    relay: Rc<relay::Room>,
     /// Set by the wiring.
     recordings: OnceCell<Rc<Recordings>>,
     /// Replaced when the web certificate is.
@@ -129,12 +132,13 @@ impl Control {
         hub: Rc<Hub>,
         passwords: Passwords,
         keys: CookieKeys,
+        relay: Rc<relay::Room>,
         facts: ServerFacts,
     ) -> Rc<Self> {
         let gate = auth::Gate::new(hub.clone(), passwords.clone(), keys.login.clone());
         let invitations = invitations::Invitations::new(hub.clone(), keys.invitation.clone());
         let (facts, recordings) = (RefCell::new(Rc::new(facts)), OnceCell::new());
-        Rc::new(Self { hub, passwords, keys, recordings, facts, gate, invitations })
+        Rc::new(Self { hub, passwords, keys, relay, recordings, facts, gate, invitations })
     }
 
     /// Lets sessions list recordings. Counts once.

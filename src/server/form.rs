@@ -69,7 +69,7 @@ pub fn html(status: StatusCode, content: &str) -> Response<Body> {
          <body><h1>meshboard</h1>{content}</body></html>"
     );
     let body = Full::new(Bytes::from(page)).map_err(|e| match e {});
-    let mut response = Response::new(body.boxed_unsync());
+    let mut response = Response::<Body>::new(Box::pin(body));
     *response.status_mut() = status;
     harden(&mut response);
     let headers = response.headers_mut();

@@ -9,11 +9,12 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::agent;
 use crate::config::AddressRules;
-use crate::control::auth::Upgrade;
+use crate::control::auth::{AtGate, Upgrade};
 use crate::control::request::REQUEST_MAX;
 use crate::control::socket;
 use crate::hub::Refused;
 use crate::model::DomainId;
+use crate::relay;
 
 use super::answer::{Body, query, text};
 use super::app::{App, Port};
@@ -23,7 +24,7 @@ use super::invite;
 use super::page;
 use super::recordings;
 use super::setup;
-use super::upgrade::upgrade;
+use super::upgrade::{is_upgrade, upgrade};
 
 /// Answers one request.
 pub async fn route(
@@ -45,9 +46,12 @@ pub async fn route(
         }
         permitted
     };
+    // Tunnels have ends of both kinds, and tell them apart themselves.
+    let is_tunnel = matches!(path, "meshrelay.ashx" | "devicefile.ashx") && is_upgrade(&request);
     let of_people = matches!(
         path,
         "control.ashx"
+            | "devicefile.ashx"
             | "recordings.ashx"
             | ""
             | "setup"
@@ -56,7 +60,10 @@ pub async fn route(
             | "agentinvite"
             | "invite"
     );
-    if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
+    if of_people
+        && !is_tunnel
+        && !permits(&config.settings.user_addresses, &settings.user_addresses)
+    {
         return text(StatusCode::FORBIDDEN, "not from your address");
     }
     match (path, port) {
@@ -96,6 +103,19 @@ pub async fn route(
         ("recordings.ashx", Port::Main) if request.method() == Method::GET => {
             let asked = Asked::of(&request, domain, remote);
             recordings::serve(&app, request, asked).await
+        }
+        (_, _) if is_tunnel => {
+            let (relay, control) = (app.relay.clone(), app.control.clone());
+            let asked = Asked::of(&request, domain, remote);
+            upgrade(&app, request, remote, REQUEST_MAX, move |socket, place| async move {
+                let visitor = AtGate { gate: &control.gate, upgrade: asked.upgrade() };
+                relay::session::serve(&relay, socket, &visitor, place).await;
+            })
+        }
+        ("devicefile.ashx", Port::Main) => {
+            let asked = Asked::of(&request, domain, remote);
+            let visitor = AtGate { gate: &app.control.gate, upgrade: asked.upgrade() };
+            downloads::device_file(&app, &visitor).await
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
         ("", Port::Main) if is_read(&request) => page::front(&app, &domain, request.headers()),

@@ -396,6 +396,12 @@ pub(super) static ACTIONS: &[Action] = &[
         DeviceAnyOf(Rights::REMOTE_CONTROL.union(Rights::VIEW_ONLY), remote::message),
         Unroutable,
     ),
+    action(
+        "getcookie",
+        Tag,
+        DeviceAnyOf(Rights::REMOTE_CONTROL.union(Rights::RELAY), remote::target_cookie),
+        Silent,
+    ),
     action("runcommands", ResponseId, OnEach(By(remote::run_right), remote::run), Silent),
     action("toast", ResponseId, OnEach(Always(Rights::CHAT), remote::toast), Silent),
     action("wakedevices", ResponseId, OnEach(Always(Rights::WAKE), power::wake), Silent),

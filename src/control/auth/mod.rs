@@ -14,6 +14,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod viewer;
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -32,12 +33,14 @@ use crate::model::{DomainId, LoginToken, Millis, Network, PasswordHash, SiteRigh
 use super::factors::{self, Check, Ways};
 use super::limiter::{Guess, Limiter};
 
+use cookies::Scope;
 use journal::Failure;
 use upgrade::Credentials;
 
 pub use cookies::{remember, seal};
 pub use refusal::Refusal;
 pub use upgrade::{Upgrade, cookie, is_own_origin, param};
+pub use viewer::AtGate;
 
 /// What every login token's user name begins with.
 pub const TOKEN_PREFIX: &str = "~t:";
@@ -204,7 +207,7 @@ impl Gate {
 
     fn by_cookie(&self, upgrade: &Upgrade<'_>, text: &str) -> Option<Login> {
         let (hub, from) = (&self.hub, upgrade.remote.ip());
-        let opened = cookies::open(hub, &self.cookies, upgrade.domain, from, text)?;
+        let opened = cookies::open(hub, &self.cookies, upgrade.domain, from, text, Scope::Session)?;
         let login = upgrade.login(opened.user.id.clone(), Method::Cookie, hub.now());
         Some(Login { token: opened.token, ..login })
     }

@@ -274,6 +274,10 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
             let request = json!({"nodeid": node, "type": "console", "value": "info"});
             vec![(OneOf(Rights::REMOTE_CONTROL | Rights::VIEW_ONLY), Reaches, request)]
         }
+        "getcookie" => {
+            let request = json!({"nodeid": node, "tcpport": 22});
+            vec![(OneOf(Rights::REMOTE_CONTROL | Rights::RELAY), Reads, request)]
+        }
         "runcommands" => {
             let run = |kind: u32| json!({"nodeids": [node], "type": kind, "cmds": "id"});
             let console = vec![Rights::REMOTE_CONTROL, Rights::AGENT_CONSOLE];
