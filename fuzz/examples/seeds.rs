@@ -23,6 +23,7 @@ fn main() -> Result<()> {
     corpus.reports()?;
     corpus.control()?;
     corpus.desktop()?;
+    corpus.tunnels()?;
     corpus.files()
 }
 
@@ -113,6 +114,22 @@ impl Corpus {
         session.extend(said(3, &hex(&vector["small_tile"]["message_hex"])));
         self.write("desktop", "session", &session)?;
         self.write("recording", "terminal", &hex(&self.vector("relay-mcrec")?["hex"]))
+    }
+
+    /// Desktop sessions of users who may only look, or only type.
+    fn tunnels(&self) -> Result<()> {
+        let desktop = self.vector("relay-desktop")?;
+        let commands = desktop["viewer_commands"].as_object().into_iter().flatten();
+        for (name, command) in commands {
+            let command = hex(command);
+            let head = [0x82, 0x80 | command.len() as u8, 0, 0, 0, 0];
+            let wire = [&[0x81, 0x81, 0, 0, 0, 0, b'2'][..], &head, &command].concat();
+            for (kind, rights) in [("view", [0, 1, 0]), ("limited", [8, 16, 0])] {
+                let input = [&rights[..], &[0, 7], &wire].concat();
+                self.write("relay_lane", &format!("{kind}-{name}"), &input)?;
+            }
+        }
+        Ok(())
     }
 
     /// Executables, configurations, and the golden files of the store.
