@@ -17,6 +17,7 @@ use meshboard::model::{
     AgentFacts, Device, DomainId, Group, GroupId, GroupKind, Key48, LinkTarget, Millis, NodeId,
     PasswordHash, Rights, SiteRights, User, UserId,
 };
+use meshboard::relay;
 use meshboard::store::Store;
 use serde_json::json;
 
@@ -55,7 +56,8 @@ impl List {
             cert_expires: None,
             proof: None,
         };
-        let control = Control::new(hub, Passwords::default(), keys, facts);
+        let relay = relay::Room::new(hub.clone(), keys.login.clone(), facts.tls_hash);
+        let control = Control::new(hub, Passwords::default(), keys, relay, facts);
         let remote: SocketAddr = ([127, 0, 0, 1], 4000).into();
         let user = UserId::new(DomainId::default(), "user0").expect("a valid name");
         let login = Login {

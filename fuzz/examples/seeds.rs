@@ -24,6 +24,7 @@ fn main() -> Result<()> {
     corpus.control()?;
     corpus.desktop()?;
     corpus.security_keys()?;
+    corpus.tunnels()?;
     corpus.files()
 }
 
@@ -128,6 +129,22 @@ impl Corpus {
             ] {
                 let bytes = hex(&case[ceremony][member]);
                 self.write("security_key", &format!("{name}-{member}"), &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Desktop sessions of users who may only look, or only type.
+    fn tunnels(&self) -> Result<()> {
+        let desktop = self.vector("relay-desktop")?;
+        let commands = desktop["viewer_commands"].as_object().into_iter().flatten();
+        for (name, command) in commands {
+            let command = hex(command);
+            let head = [0x82, 0x80 | command.len() as u8, 0, 0, 0, 0];
+            let wire = [&[0x81, 0x81, 0, 0, 0, 0, b'2'][..], &head, &command].concat();
+            for (kind, rights) in [("view", [0, 1, 0]), ("limited", [8, 16, 0])] {
+                let input = [&rights[..], &[0, 7], &wire].concat();
+                self.write("relay_lane", &format!("{kind}-{name}"), &input)?;
             }
         }
         Ok(())

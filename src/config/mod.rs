@@ -225,6 +225,12 @@ pub struct Domain {
     pub factors: FactorRules,
     /// `passwordRequirements.loginTokens`.
     pub login_tokens: TokenRules,
+    /// `consentMessages` and `notificationMessages`, as agents want them (`soptions`).
+    pub session_options: serde_json::Map<String, serde_json::Value>,
+    /// `desktopPrivacyBarText`.
+    pub privacy_bar_text: Option<String>,
+    /// `desktop.viewonly`: nobody gets desktop input.
+    pub desktop_view_only: bool,
     /// `userAllowedIP` / `userBlockedIP`, in addition to those of the settings.
     pub user_addresses: AddressRules,
     /// `agentAllowedIP` / `agentBlockedIP`, in addition to those of the settings.

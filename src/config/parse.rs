@@ -468,6 +468,9 @@ fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
         passwords,
         factors,
         login_tokens,
+        session_options: session_options(section),
+        privacy_bar_text: section.text("desktopPrivacyBarText"),
+        desktop_view_only: desktop_view_only(section),
         user_addresses: addresses(section, "user"),
         agent_addresses: addresses(section, "agent"),
         recording: recording(section),
@@ -558,6 +561,70 @@ fn consent(section: &Section<'_>) -> u32 {
     let bits = NAMES.iter().enumerate().fold(0, |bits, (n, name)| bits | bit(n, name));
     flags.finish(&table::NONE);
     bits
+}
+
+/// Texts and switches of the dialogs agents show, under the names agents know them by.
+fn session_options(section: &Section<'_>) -> serde_json::Map<String, serde_json::Value> {
+    const CONSENT_TEXTS: [(&str, &str); 4] = [
+        ("title", "consentTitle"),
+        ("desktop", "consentMsgDesktop"),
+        ("terminal", "consentMsgTerminal"),
+        ("files", "consentMsgFiles"),
+    ];
+    const CONSENT_FLAGS: [(&str, &str); 10] = [
+        ("autoAcceptOnTimeout", "consentAutoAccept"),
+        ("autoAcceptIfNoUser", "consentAutoAcceptIfNoUser"),
+        ("autoAcceptIfDesktopNoUser", "consentAutoAcceptIfDesktopNoUser"),
+        ("autoAcceptIfTerminalNoUser", "consentAutoAcceptIfTerminalNoUser"),
+        // MeshCentral sends this one misspelt, so that agents never see it.
+        ("autoAcceptIfFileNoUser", "consentAutoAcceptIfFileNoUser"),
+        ("autoAcceptIfLocked", "consentAutoAcceptIfLocked"),
+        ("autoAcceptIfDesktopLocked", "consentAutoAcceptIfDesktopLocked"),
+        ("autoAcceptIfTerminalLocked", "consentAutoAcceptIfTerminalLocked"),
+        ("autoAcceptIfFileLocked", "consentAutoAcceptIfFileLocked"),
+        ("oldStyle", "oldStyle"),
+    ];
+    const NOTICE_TEXTS: [(&str, &str); 4] = [
+        ("title", "notifyTitle"),
+        ("desktop", "notifyMsgDesktop"),
+        ("terminal", "notifyMsgTerminal"),
+        ("files", "notifyMsgFiles"),
+    ];
+    let mut options = serde_json::Map::new();
+    let mut put_texts = |section: &Section<'_>, names: [(&str, &str); 4]| {
+        for (name, option) in names {
+            if let Some(text) = section.text(name) {
+                options.insert(option.to_owned(), text.into());
+            }
+        }
+    };
+    let consent = section.section("consentMessages");
+    if let Some(consent) = &consent {
+        put_texts(consent, CONSENT_TEXTS);
+    }
+    if let Some(notices) = section.section("notificationMessages") {
+        put_texts(&notices, NOTICE_TEXTS);
+        notices.finish(&table::NONE);
+    }
+    if let Some(consent) = consent {
+        if let Some(seconds) = consent.number("consentTimeout", 1..=86_400) {
+            options.insert("consentTimeout".to_owned(), seconds.into());
+        }
+        for (name, option) in CONSENT_FLAGS {
+            if consent.flag(name) == Some(true) {
+                options.insert(option.to_owned(), true.into());
+            }
+        }
+        consent.finish(&table::NONE);
+    }
+    options
+}
+
+fn desktop_view_only(section: &Section<'_>) -> bool {
+    let Some(desktop) = section.section("desktop") else { return false };
+    let view_only = desktop.flag("viewonly").unwrap_or(false);
+    desktop.finish(&table::NONE);
+    view_only
 }
 
 #[cfg(test)]

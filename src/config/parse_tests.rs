@@ -170,6 +170,9 @@ fn every_supported_setting_arrives() {
             remember_days: 7,
         },
         login_tokens: TokenRules::Only(vec!["user//admin".into()]),
+        session_options: serde_json::Map::new(),
+        privacy_bar_text: None,
+        desktop_view_only: false,
         user_addresses: AddressRules::default(),
         agent_addresses: AddressRules::default(),
         recording: None,
@@ -411,6 +414,23 @@ fn domain_values_take_their_forms() {
     let colons = vec!["0a"; 48].join(":");
     let domain = domain_of(&format!(r#""certHash":"{colons}""#));
     assert_eq!(domain.accepted_tls_hashes, [Key48([10; 48])]);
+}
+
+#[test]
+fn the_dialogs_of_sessions_get_the_names_agents_know() {
+    let domain = domain_of(
+        r#""consentMessages":{"title":"T","desktop":"{0} wants in","consentTimeout":5,
+            "autoAcceptIfFileNoUser":true,"oldStyle":false},
+          "notificationMessages":{"title":"N"},"desktopPrivacyBarText":"watched",
+          "desktop":{"viewonly":true}"#,
+    );
+    let expected = serde_json::json!({
+        "consentTitle": "T", "consentMsgDesktop": "{0} wants in", "consentTimeout": 5,
+        "consentAutoAcceptIfFileNoUser": true, "notifyTitle": "N",
+    });
+    assert_eq!(serde_json::Value::Object(domain.session_options), expected);
+    assert_eq!(domain.privacy_bar_text.as_deref(), Some("watched"));
+    assert!(domain.desktop_view_only);
 }
 
 #[test]

@@ -42,6 +42,7 @@ use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
 use crate::identity::tls::WebTls;
 use crate::model::{Event, Key48, Secret, Target};
+use crate::relay;
 use crate::relay::recording::Recordings;
 use crate::store::Store;
 
@@ -128,6 +129,8 @@ pub struct Control {
     passwords: Passwords,
     /// Keys of cookies.
     keys: CookieKeys,
+    /// Who carries tunnels.
+    relay: Rc<relay::Room>,
     /// Set by the wiring.
     recordings: OnceCell<Rc<Recordings>>,
     /// Replaced when the web certificate is.
@@ -149,6 +152,7 @@ impl Control {
         hub: Rc<Hub>,
         passwords: Passwords,
         keys: CookieKeys,
+        relay: Rc<relay::Room>,
         facts: ServerFacts,
     ) -> Rc<Self> {
         let browser = browser::Browser::new(hub.clone());
@@ -161,6 +165,7 @@ impl Control {
             hub,
             passwords,
             keys,
+            relay,
             recordings,
             facts,
             browser,

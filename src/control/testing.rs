@@ -1,7 +1,8 @@
-//! A small world for the tests of this room: accounts, groups, devices and connected agents.
+//! A small world for the tests of this room: that of the hub, with sessions.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
@@ -9,29 +10,25 @@ use futures_lite::future::{block_on, poll_fn, poll_once};
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::hub::{AGENT_MAILBOX, AgentCommand, AgentLink, Hub, Mailbox, SessionMessage};
-use crate::identity::cookie::{CookieKey, LOGIN_KEY};
-use crate::identity::password::{self, Passwords};
+use crate::hub::SessionMessage;
+use crate::hub::testing::{self, user_id};
+use crate::identity::cookie::{CookieKey, INVITATION_KEY};
+use crate::identity::password::Passwords;
 use crate::model::{
-    AgentFacts, Device, DomainId, Group, GroupId, GroupKind, Key48, LinkTarget, Millis, NodeId,
-    PasswordHash, Rights, Secret, SiteRights, User, UserGroup, UserGroupId, UserId,
+    DomainId, Key48, LinkTarget, Rights, Secret, User, UserGroup, UserGroupId, UserId,
 };
-use crate::store::Store;
+use crate::relay;
 
 use super::auth::{Login, Method, Refusal, Upgrade};
 use super::session::{Outcome, Session};
 use super::{Control, CookieKeys, ServerFacts};
 
+pub(super) use testing::{commands, group_id, node_id};
+
 /// `x-meshauth` of the full administrator.
 pub(super) const ADMIN_AUTH: &str = "YWRtaW4=,QWRtMW4hcGFzcw==";
 
 pub(super) static DOMAIN: LazyLock<DomainId> = LazyLock::new(DomainId::default);
-
-/// A server in memory.
-pub(super) struct World {
-    pub(super) hub: Rc<Hub>,
-    pub(super) control: Rc<Control>,
-}
 
 /// An upgrade from 127.0.0.1 with that header.
 pub(super) fn upgrade(meshauth: Option<&str>) -> Upgrade<'_> {
@@ -48,12 +45,18 @@ pub(super) fn upgrade(meshauth: Option<&str>) -> Upgrade<'_> {
     }
 }
 
-pub(super) fn group_id(n: u8) -> GroupId {
-    GroupId::new(DomainId::default(), Key48([n; 48]))
+/// A server in memory.
+pub(super) struct World {
+    world: testing::World,
+    pub(super) control: Rc<Control>,
 }
 
-pub(super) fn node_id(n: u8) -> NodeId {
-    NodeId::new(DomainId::default(), Key48([n; 48]))
+impl Deref for World {
+    type Target = testing::World;
+
+    fn deref(&self) -> &testing::World {
+        &self.world
+    }
 }
 
 /// The journal of this thread, instead of stderr.
@@ -81,22 +84,20 @@ pub(super) fn journal() -> Vec<String> {
 }
 
 impl World {
-    /// Account `admin` (`Adm1n!pass`, full administrator, no links) and the key of the vectors.
     pub(super) fn new() -> Self {
         Self::with(Config::default())
     }
 
     pub(super) fn with(config: Config) -> Self {
-        static ADMIN: LazyLock<PasswordHash> = LazyLock::new(|| password::hash("Adm1n!pass"));
         if log::set_logger(&Journal).is_ok() {
             log::set_max_level(log::LevelFilter::Info);
         }
-        let hub = Hub::new(Store::in_memory(), config, Millis(0));
+        let world = testing::World::with(config);
         let key = |bytes: std::ops::Range<u8>| {
-            let secret = Secret { name: LOGIN_KEY.into(), bytes: bytes.collect() };
+            let secret = Secret { name: INVITATION_KEY.into(), bytes: bytes.collect() };
             CookieKey::new(&secret).unwrap()
         };
-        let keys = CookieKeys { login: key(0..80), invitation: key(80..160), steps: key(160..240) };
+        let (invitation, steps) = (key(80..160), key(160..240));
         let facts = ServerFacts {
             name: None,
             port: 15443,
@@ -107,65 +108,17 @@ impl World {
             cert_expires: Some(2_524_521_600_000),
             proof: None,
         };
-        let control = Control::new(hub.clone(), Passwords::default(), keys, facts);
-        let world = Self { hub, control };
-        let mut admin = world.user("admin", SiteRights::FULL);
-        admin.password = ADMIN.clone();
-        world.hub.store.put(admin).later();
-        world
-    }
-
-    pub(super) fn domain(&self) -> DomainId {
-        DomainId::default()
-    }
-
-    /// A new account.
-    pub(super) fn user(&self, name: &str, site: SiteRights) -> User {
-        let id = UserId::new(self.domain(), name).unwrap();
-        let user = User { site, ..User::new(id, name, PasswordHash::None, Millis(0)) };
-        self.hub.store.put(user.clone()).later();
-        user
+        let (hub, key, passwords) = (world.hub.clone(), world.key.clone(), Passwords::default());
+        let relay = relay::Room::new(hub.clone(), key.clone(), facts.tls_hash);
+        let keys = CookieKeys { login: key, invitation, steps };
+        let control = Control::new(hub, passwords, keys, relay, facts);
+        Self { world, control }
     }
 
     /// Gives an account a right.
     pub(super) fn link(&self, name: &str, target: LinkTarget, rights: Rights) {
-        let id = UserId::new(self.domain(), name).unwrap();
-        let mut user = (*self.hub.store.user(&id).unwrap()).clone();
-        user.set_link(target, Some(rights));
-        self.hub.store.put(user).later();
-        super::notify::account_changed(&self.hub, &id);
-    }
-
-    /// A group of agents.
-    pub(super) fn group(&self, n: u8, name: &str) -> GroupId {
-        let id = group_id(n);
-        let group = Group::new(id.clone(), name, GroupKind::Agent, Millis(1000));
-        self.hub.store.put(group).later();
-        id
-    }
-
-    /// A Linux device with a connected agent.
-    pub(super) fn device(&self, n: u8, group: &GroupId, name: &str) -> Rc<AgentLink> {
-        let device = Device {
-            agent: Some(AgentFacts { id: 6, caps: 30, ..AgentFacts::default() }),
-            ..Device::new(node_id(n), group.clone(), name, Millis(2000))
-        };
-        self.hub.store.put(device).later();
-        self.connect(&node_id(n), Millis(3000))
-    }
-
-    /// Connects a Linux agent.
-    pub(super) fn connect(&self, node: &NodeId, since: Millis) -> Rc<AgentLink> {
-        let link = Rc::new(AgentLink {
-            node: node.clone(),
-            agent_id: 6,
-            remote: "10.0.0.9:5000".parse().unwrap(),
-            since,
-            sessions: RefCell::default(),
-            mailbox: Mailbox::new(AGENT_MAILBOX),
-        });
-        self.hub.agent_connected(link.clone());
-        link
+        self.set_link(name, target, Some(rights));
+        super::notify::account_changed(&self.hub, &user_id(name));
     }
 
     /// A user group without rights.
@@ -180,7 +133,7 @@ impl World {
 
     /// An account as it is now.
     pub(super) fn account(&self, name: &str) -> Rc<User> {
-        self.hub.store.user(&UserId::new(self.domain(), name).unwrap()).unwrap()
+        self.hub.store.user(&user_id(name)).unwrap()
     }
 
     /// Lets a client in whose upgrade says this.
@@ -193,7 +146,7 @@ impl World {
 
     /// Logs an account in.
     pub(super) fn session(&self, name: &str) -> Session {
-        self.session_of(UserId::new(self.domain(), name).unwrap())
+        self.session_of(user_id(name))
     }
 
     /// Logs an account of any domain in.
@@ -223,16 +176,6 @@ pub(super) fn heard(session: &Session) -> Vec<Value> {
         if is_stop {
             break;
         }
-    }
-    all
-}
-
-/// What was put into an agent's mailbox.
-pub(super) fn commands(agent: &AgentLink) -> Vec<AgentCommand> {
-    let mut all = Vec::new();
-    let next = || block_on(poll_once(poll_fn(|cx| agent.mailbox.poll_next(cx))));
-    while let Some(Some(command)) = next() {
-        all.push(command);
     }
     all
 }

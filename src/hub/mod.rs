@@ -8,7 +8,10 @@ pub mod machine;
 mod mailbox;
 mod metrics;
 mod people;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod troubles;
+mod tunnels;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +31,7 @@ use documents::{GroupDocument, KnownAccount, NodeDocument};
 
 pub use mailbox::{Full, Mailbox, Weight};
 pub use metrics::{Metrics, Refused};
+pub use tunnels::{Registered, TunnelLink, TunnelMessage, TunnelPurpose, Tunnels};
 
 /// What another room asks of a connected agent.
 #[derive(Clone, Debug)]
@@ -140,6 +144,8 @@ pub struct Hub {
     pub store: Store,
     /// Counters.
     pub metrics: std::sync::Arc<Metrics>,
+    /// Sessions through the relay.
+    pub tunnels: Rc<Tunnels>,
     config: RefCell<Rc<Config>>,
     clock: Clock,
     started: Instant,
@@ -151,9 +157,13 @@ impl Hub {
     /// A hub over `store`; `floor` is the last wall time known from disk.
     pub fn new(store: Store, config: Config, floor: Millis) -> Rc<Self> {
         let started = Instant::now();
+        let tunnels = Rc::<Tunnels>::default();
+        let watching = tunnels.clone();
+        store.watch_rights(move || watching.recheck());
         Rc::new(Self {
             store,
             metrics: std::sync::Arc::default(),
+            tunnels,
             config: RefCell::new(Rc::new(config)),
             clock: Clock::new(floor, started.elapsed()),
             started,
@@ -170,6 +180,7 @@ impl Hub {
     /// Puts another configuration in force (SIGHUP).
     pub fn set_config(&self, config: Config) {
         *self.config.borrow_mut() = Rc::new(config);
+        self.tunnels.recheck();
     }
 
     /// The wall time to use everywhere.

@@ -1,21 +1,22 @@
 //! Answers to HTTP requests, and what every one of them carries.
 
 use std::io;
+use std::pin::Pin;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, Full};
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode, Uri};
 
 use crate::config::Framing;
 
-/// What goes back.
-pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+/// What goes back. Everything runs on one thread, so a body need not be `Send`.
+pub type Body = Pin<Box<dyn hyper::body::Body<Data = Bytes, Error = io::Error>>>;
 
 /// A short plain-text answer.
 pub fn text(status: StatusCode, body: &'static str) -> Response<Body> {
     let body = Full::new(Bytes::from_static(body.as_bytes())).map_err(|e| match e {});
-    let mut response = Response::new(body.boxed_unsync());
+    let mut response = Response::<Body>::new(Box::pin(body));
     *response.status_mut() = status;
     harden(&mut response);
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -11,6 +11,7 @@ use crate::control::{Control, CookieKeys, Proof, ServerFacts};
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
 use crate::model::{DomainId, GroupId, Key48};
+use crate::relay;
 use crate::relay::recording::Recordings;
 
 use super::domain;
@@ -48,6 +49,8 @@ pub struct App {
     pub recordings: Rc<Recordings>,
     /// The control room.
     pub control: Rc<Control>,
+    /// The relay room.
+    pub relay: Rc<relay::Room>,
     /// Who computes passwords.
     pub passwords: Passwords,
     /// TLS of the HTTPS port.
@@ -75,12 +78,15 @@ impl App {
         let passwords = Passwords::default();
         let keys = CookieKeys::of(&hub.store).ok_or("no random numbers")?;
         let facts = facts(&hub, &agents, port);
-        let control = Control::new(hub.clone(), passwords.clone(), keys, facts);
         let recordings = Recordings::new(hub.clone(), data);
+        let relay = relay::Room::new(hub.clone(), keys.login.clone(), facts.tls_hash);
+        let control = Control::new(hub.clone(), passwords.clone(), keys, relay.clone(), facts);
         control.set_recordings(recordings.clone());
+        relay.set_recordings(recordings.clone(), executor.clone());
         Ok(Rc::new(Self {
             control,
             recordings,
+            relay,
             passwords,
             handshakes: Slots::new(executor.clone(), HANDSHAKES),
             requests: Slots::new(executor.clone(), REQUESTS),
@@ -95,7 +101,9 @@ impl App {
 
     /// Tells the control room what has changed of the server: its certificates, its settings.
     pub fn refresh_facts(&self) {
-        self.control.set_facts(facts(&self.hub, &self.agents, self.port));
+        let facts = facts(&self.hub, &self.agents, self.port);
+        self.relay.set_tls_hash(facts.tls_hash);
+        self.control.set_facts(facts);
     }
 
     /// The name people reach the server by: `cert`, or whatever name they used.

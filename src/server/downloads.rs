@@ -23,6 +23,9 @@ use crate::agent::package::binary::{EmbedError, Embedded, Layout};
 use crate::agent::package::{Binary, MeshCmd, ScriptOptions};
 use crate::model::rights::Subject;
 use crate::model::{DomainId, Group, Key48, Rights, User};
+use crate::relay;
+use crate::relay::download::{Download, NoDownload};
+use crate::relay::visitor::Visitor;
 
 use super::answer::{Body, harden, query, text};
 use super::app::App;
@@ -133,6 +136,43 @@ pub fn meshsettings(
     match settings(app, &group, headers, &flags, query(uri, "tag").as_deref()) {
         Some(msh) => attachment(msh.into(), "meshagent.msh", "application/octet-stream"),
         None => unavailable(),
+    }
+}
+
+/// `/devicefile.ashx`: a file of a device.
+pub async fn device_file(app: &App, asked: &impl Visitor) -> Response<Body> {
+    let download = match relay::download::open(&app.relay, asked).await {
+        Ok(download) => download,
+        Err(NoDownload::NotFound) => return not_found(),
+        Err(NoDownload::Refused) => return text(StatusCode::UNAUTHORIZED, "no such file"),
+    };
+    // As `encodeURIComponent` writes it, which browsers undo.
+    let name: String = form_urlencoded::byte_serialize(download.name.as_bytes()).collect();
+    let name = name.replace('+', "%20");
+    let mut response = Response::<Body>::new(Box::pin(DeviceFile(download)));
+    describe(&mut response, &name, "application/octet-stream");
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    response
+}
+
+/// A body whose bytes come from an agent.
+struct DeviceFile(Download);
+
+impl hyper::body::Body for DeviceFile {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let chunk = ready!(self.0.poll_chunk(cx));
+        Poll::Ready(chunk.map(|bytes| bytes.map(|bytes| Frame::data(bytes.into()))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.remaining())
     }
 }
 
@@ -262,13 +302,13 @@ async fn bundle(agent: &Binary, trailer: std::path::PathBuf, trailer_len: u64) -
 /// A download of `len` bytes, read in the pool, [`CHUNK`] by [`CHUNK`].
 pub fn stream(reader: impl Read + Send + 'static, len: u64, name: &str) -> Response<Body> {
     let body = Stream { reader: Unblock::with_capacity(CHUNK, reader), remaining: len };
-    let mut response = Response::new(body.boxed_unsync());
+    let mut response = Response::<Body>::new(Box::pin(body));
     describe(&mut response, name, "application/octet-stream");
     response
 }
 
 fn attachment(content: Bytes, name: &str, kind: &'static str) -> Response<Body> {
-    let mut response = Response::new(Full::new(content).map_err(|e| match e {}).boxed_unsync());
+    let mut response = Response::<Body>::new(Box::pin(Full::new(content).map_err(|e| match e {})));
     describe(&mut response, name, kind);
     response
 }

@@ -62,7 +62,7 @@ pub fn html(status: StatusCode, content: &str) -> Response<Body> {
          <body><main class=\"plain\"><h1>meshboard</h1>{content}</main></body></html>"
     );
     let body = Full::new(Bytes::from(page)).map_err(|e| match e {});
-    let mut response = Response::new(body.boxed_unsync());
+    let mut response = Response::<Body>::new(Box::pin(body));
     *response.status_mut() = status;
     harden(&mut response);
     let headers = response.headers_mut();

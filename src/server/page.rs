@@ -91,7 +91,7 @@ fn file(file: &File, headers: &HeaderMap, caching: &'static str) -> Response<Bod
 
 fn respond(status: StatusCode, body: Bytes) -> Response<Body> {
     let body = Full::new(body).map_err(|e| match e {});
-    let mut response = Response::new(body.boxed_unsync());
+    let mut response = Response::<Body>::new(Box::pin(body));
     *response.status_mut() = status;
     harden(&mut response);
     response

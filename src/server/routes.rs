@@ -10,11 +10,12 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::agent;
 use crate::config::AddressRules;
-use crate::control::auth;
+use crate::control::auth::{self, AtGate};
 use crate::control::request::REQUEST_MAX;
 use crate::control::socket;
 use crate::hub::Refused;
 use crate::model::DomainId;
+use crate::relay;
 
 use super::answer::{self, Body, query, text};
 use super::app::{App, Port};
@@ -27,7 +28,7 @@ use super::page;
 use super::recordings;
 use super::session::{self, Door};
 use super::setup;
-use super::upgrade::upgrade;
+use super::upgrade::{is_upgrade, upgrade};
 
 /// Answers one request.
 pub async fn route(
@@ -54,18 +55,24 @@ pub async fn route(
         path,
         "" | "welcome" | "setup" | "register" | "login" | "tokenlogin" | "password" | "logout"
     );
+    // Tunnels have ends of both kinds, and tell them apart themselves.
+    let is_tunnel = matches!(path, "meshrelay.ashx" | "devicefile.ashx") && is_upgrade(&request);
     let of_people = page
         || path.starts_with("userfiles/")
         || matches!(
             path,
             "control.ashx"
+                | "devicefile.ashx"
                 | "recordings.ashx"
                 | "agentinvite"
                 | "invite"
                 | "uploadfile.ashx"
                 | "downloadfile.ashx"
         );
-    if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
+    if of_people
+        && !is_tunnel
+        && !permits(&config.settings.user_addresses, &settings.user_addresses)
+    {
         return text(StatusCode::FORBIDDEN, "not from your address");
     }
     let method = request.method().clone();
@@ -136,6 +143,19 @@ pub async fn route(
                 return text(StatusCode::NOT_FOUND, "not found");
             }
             files::public(&app, &domain, path.trim_start_matches("userfiles/")).await
+        }
+        (_, _) if is_tunnel => {
+            let (relay, control) = (app.relay.clone(), app.control.clone());
+            let asked = Asked::of(&request, domain, remote);
+            upgrade(&app, request, remote, REQUEST_MAX, move |socket, place| async move {
+                let visitor = AtGate { gate: &control.gate, upgrade: asked.upgrade() };
+                relay::session::serve(&relay, socket, &visitor, place).await;
+            })
+        }
+        ("devicefile.ashx", Port::Main) => {
+            let asked = Asked::of(&request, domain, remote);
+            let visitor = AtGate { gate: &app.control.gate, upgrade: asked.upgrade() };
+            downloads::device_file(&app, &visitor).await
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
         (path, Port::Main) if path.starts_with("assets/") && is_read(&method) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use async_executor::LocalExecutor;
 use async_io::Timer;
 use async_signal::{Signal, Signals};
-use futures_lite::StreamExt as _;
+use futures_lite::{StreamExt as _, future};
 
 use crate::agent::package::Package;
 use crate::agent::room::Room;
@@ -37,6 +37,8 @@ use super::{Reread, ServeOptions};
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(10);
 /// Time for the last changes to reach the disk when the server stops.
 const STOP: Duration = Duration::from_millis(1500);
+/// Time for running tunnels to end before that.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn serve(options: ServeOptions) -> Result<(), Failure> {
@@ -123,6 +125,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     if let Some(admin) = admin {
         admin.cancel().await;
     }
+    end_tunnels(&app.hub).await;
     let saved = async {
         // They have something to tell history.
         app.recordings.close().await;
@@ -132,11 +135,25 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
         Timer::after(STOP).await;
         Err("the disk took too long to take the last changes".into())
     };
-    let saved = futures_lite::future::or(saved, late).await;
+    let saved = future::or(saved, late).await;
     match failed.borrow_mut().take() {
         Some(failure) => Err(failure),
         None => saved,
     }
+}
+
+/// Ends what runs through the relay, so that history knows when and how much.
+async fn end_tunnels(hub: &Hub) {
+    hub.tunnels.end("the server stops", |_| true);
+    let ended = async {
+        while !hub.tunnels.is_empty() {
+            future::yield_now().await;
+        }
+    };
+    let late = async {
+        Timer::after(FAREWELL).await;
+    };
+    future::or(ended, late).await;
 }
 
 /// The status endpoint, unless it is switched off or its port is taken.
@@ -251,7 +268,7 @@ async fn wait_for_stop(
             std::future::pending::<()>().await;
         }
     };
-    futures_lite::future::or(signals, failed).await;
+    future::or(signals, failed).await;
 }
 
 /// Takes over a changed configuration and agent package. Ports stay as they are until a restart.

@@ -24,6 +24,7 @@ mod state;
 mod tests;
 mod values;
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -99,6 +100,8 @@ struct Core {
     /// `None`: everything stays in memory.
     disk: Option<Arc<dyn Disk>>,
     now: Box<dyn Fn() -> Now>,
+    /// Who wants to know when rights may have changed.
+    watch: RefCell<Option<Rc<dyn Fn()>>>,
 }
 
 /// The clocks of the machine, with the last wall time known from disk as a floor.
@@ -141,6 +144,7 @@ impl Core {
             power: Lane::new(History::new(power, on_disk)),
             disk,
             now,
+            watch: RefCell::default(),
         }
     }
 
@@ -354,6 +358,20 @@ impl Store {
         self.state().rights(user, manages_all, subject)
     }
 
+    /// Calls `notify` whenever something that rights follow from was changed: an account, a user
+    /// group, a device group, the group of a device, or the existence of one of them. It takes the
+    /// place of an earlier one.
+    pub fn watch_rights(&self, notify: impl Fn() + 'static) {
+        *self.core.watch.borrow_mut() = Some(Rc::new(notify));
+    }
+
+    fn rights_changed(&self) {
+        let watch = self.core.watch.borrow().clone();
+        if let Some(notify) = watch {
+            notify();
+        }
+    }
+
     /// When and from where a device was last seen.
     pub fn last_seen(&self, id: &NodeId) -> Option<LastSeen> {
         self.state().last_seen(id).cloned()
@@ -374,7 +392,23 @@ impl Store {
         let record = record.into();
         let mut frame = Vec::new();
         let encoded = state::encode(&record, &mut frame);
+        let concerns_rights = match &record {
+            Record::User(_) | Record::UserGroup(_) | Record::Group(_) => true,
+            Record::Device(new) => self.device(&new.id).is_some_and(|old| old.group != new.group),
+            // What a guest may do follows from the share.
+            Record::Share(_) => true,
+            Record::Secret(_)
+            | Record::Factors(_)
+            | Record::LoginToken(_)
+            | Record::Document(_)
+            | Record::Ban(_)
+            | Record::AmtAccess(_)
+            | Record::AmtPolicy(_) => false,
+        };
         self.core.records.machine.borrow_mut().state.put(record);
+        if concerns_rights {
+            self.rights_changed();
+        }
         match encoded {
             Ok(()) => self.commit(&frame),
             Err(error) => {
@@ -388,6 +422,7 @@ impl Store {
     pub fn remove(&self, key: RecordKey) -> Commit {
         let now = self.core.now().mono;
         self.core.records.machine.borrow_mut().state.remove(&key);
+        self.rights_changed();
         if let RecordKey::Device(id) = &key {
             self.core.details.machine.borrow_mut().forget(id, now);
             self.core.details.ring();

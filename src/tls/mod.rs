@@ -1,9 +1,12 @@
 //! TLS, server side, without a buffer while idle.
 //!
-//! rustls does the protocol through its unbuffered interface; this stream lends it one scratch
-//! buffer per thread, and owns bytes only between the first and the last byte of a record, or while
-//! the peer does not take what is sent. `futures-rustls` would keep 4 KB per idle connection for
+//! rustls does the protocol through its unbuffered interface; this stream lends it scratch buffers
+//! of the thread, and owns bytes only between the first and the last byte of a record, or while the
+//! peer does not take what is sent. `futures-rustls` would keep 4 KB per idle connection for
 //! reading, and up to 16 KB more after a large message: half of what an agent may cost here.
+//!
+//! Whoever reads or writes much at a time gets several records per system call; what is decrypted
+//! goes straight to the reader.
 
 mod scratch;
 
@@ -18,10 +21,10 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
-use scratch::{RECORD, with_scratch};
+use scratch::{READ_MAX, RECORD, SEALED_MAX, with_incoming, with_outgoing};
 
-/// Longest plaintext of one record.
-const PLAINTEXT: usize = 16 * 1024;
+/// Plaintext taken by one write, in bytes: four full records.
+const WRITE_MAX: usize = 64 * 1024;
 
 /// A TLS connection over `S`, after its handshake.
 pub struct TlsStream<S> {
@@ -62,7 +65,8 @@ where
         closing: false,
     };
     while stream.connection.is_handshaking() {
-        let ended = poll_fn(|cx| stream.poll_receive(cx)).await;
+        let ended = poll_fn(|cx| stream.poll_receive(cx, &mut [])).await;
+        let ended = ended.map(|(_, ended)| ended);
         // Also what an error has to tell the peer.
         let flushed = poll_fn(|cx| stream.poll_send(cx)).await;
         if ended? && stream.connection.is_handshaking() {
@@ -79,38 +83,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         &self.io
     }
 
-    /// Reads from the transport once and processes what came. True at the end of the stream.
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Reads from the transport once and processes what came. Plaintext goes to `buf` first and
+    /// waits only if there is more. Returns how much of `buf` was filled, and true at the end of
+    /// the stream.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, bool)>> {
         if self.ended {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok((0, true)));
         }
-        with_scratch(|scratch| {
+        with_incoming(|scratch| {
             let Self { io, incoming, .. } = self;
             let kept = incoming.len();
-            // What is kept is at most half of the scratch, so there is always room to read into.
+            // What is kept is at most one record, and the scratch holds one more than is read.
             let Some((front, room)) = scratch.split_at_mut_checked(kept) else {
                 return Poll::Ready(Err(invalid("a record that is too long")));
             };
             front.copy_from_slice(incoming);
+            // About as much as the reader has room for, so that little has to wait.
+            let wanted = buf.len().clamp(RECORD, READ_MAX);
+            let room = room.get_mut(..wanted).unwrap_or_default();
             let n = ready!(Pin::new(io).poll_read(cx, room))?;
             if n == 0 {
                 self.ended = true;
-                return Poll::Ready(Ok(true));
+                return Poll::Ready(Ok((0, true)));
             }
             *incoming = Vec::new();
             let all = scratch.get_mut(..kept + n).unwrap_or_default();
-            let used = self.process(all)?;
+            let mut reader = Reader { buf, filled: 0 };
+            let used = self.process(all, &mut reader)?;
             let rest = all.get(used..).unwrap_or_default();
             if rest.len() > RECORD {
                 return Poll::Ready(Err(invalid("a record that is too long")));
             }
             self.incoming = rest.to_vec();
-            Poll::Ready(Ok(self.ended))
+            Poll::Ready(Ok((reader.filled, self.ended)))
         })
     }
 
     /// Lets rustls work on `bytes` as far as it can. Returns how many of them are done with.
-    fn process(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+    fn process(&mut self, bytes: &mut [u8], reader: &mut Reader<'_>) -> io::Result<usize> {
         let mut used = 0;
         loop {
             let rest = bytes.get_mut(used..).unwrap_or_default();
@@ -120,7 +134,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(invalid)?;
                         discard += record.discard;
-                        self.plaintext.extend_from_slice(record.payload);
+                        let waiting = reader.take(record.payload, self.plaintext.is_empty());
+                        self.plaintext.extend_from_slice(waiting);
                     }
                     false
                 }
@@ -194,14 +209,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Encrypts `plaintext` (at most one record) behind what is waiting.
-    fn encrypt(&mut self, plaintext: &[u8]) -> io::Result<()> {
-        self.with_traffic(|traffic, outgoing| {
-            append(outgoing, |room| match traffic.encrypt(plaintext, room) {
-                Ok(n) => Ok(Ok(n)),
-                Err(EncryptError::InsufficientSize(size)) => Ok(Err(size.required_size)),
-                Err(error) => Err(invalid(error)),
-            })
+    /// Encrypts `plaintext` and hands the ciphertext to the transport. What that does not take
+    /// waits, behind what was waiting before.
+    fn poll_encrypted(&mut self, cx: &mut Context<'_>, plaintext: &[u8]) -> Poll<io::Result<()>> {
+        with_outgoing(|sealed| {
+            let length = self.with_traffic(|traffic, _| {
+                let room = sealed.get_mut(..SEALED_MAX).unwrap_or_default();
+                traffic.encrypt(plaintext, room).map_err(|error| match error {
+                    EncryptError::InsufficientSize(_) => invalid("TLS asks for room it has"),
+                    error => invalid(error),
+                })
+            })?;
+            let sealed = sealed.get(..length).unwrap_or_default();
+            let mut taken = 0;
+            if self.outgoing.is_empty()
+                && let Poll::Ready(n) = Pin::new(&mut self.io).poll_write(cx, sealed)
+            {
+                taken = n?;
+            }
+            self.outgoing.extend_from_slice(sealed.get(taken..).unwrap_or_default());
+            self.poll_send(cx)
         })
     }
 
@@ -216,16 +243,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 
     /// Brings the connection to the state in which it can send, and sends.
-    fn with_traffic(
+    fn with_traffic<T>(
         &mut self,
         send: impl FnOnce(
             &mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>,
             &mut Vec<u8>,
-        ) -> io::Result<()>,
-    ) -> io::Result<()> {
+        ) -> io::Result<T>,
+    ) -> io::Result<T> {
         // What waits of an unfinished record is shown again, so that nothing is lost of it.
         let mut incoming = std::mem::take(&mut self.incoming);
-        let used = self.process(&mut incoming)?;
+        let used = self.process(&mut incoming, &mut Reader { buf: &mut [], filled: 0 })?;
         incoming.drain(..used);
         self.incoming = incoming;
         let UnbufferedStatus { state, .. } =
@@ -234,6 +261,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             ConnectionState::WriteTraffic(mut traffic) => send(&mut traffic, &mut self.outgoing),
             _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
+    }
+}
+
+/// Room of somebody who reads right now.
+struct Reader<'b> {
+    buf: &'b mut [u8],
+    filled: usize,
+}
+
+impl Reader<'_> {
+    /// Takes what there is room for, unless older bytes wait; returns the rest.
+    fn take<'p>(&mut self, payload: &'p [u8], is_next: bool) -> &'p [u8] {
+        if !is_next {
+            return payload;
+        }
+        let room = self.buf.get_mut(self.filled..).unwrap_or_default();
+        let n = room.len().min(payload.len());
+        let (now, later) = payload.split_at(n);
+        room.get_mut(..n).unwrap_or_default().copy_from_slice(now);
+        self.filled += n;
+        later
     }
 }
 
@@ -279,13 +327,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
                 }
                 return Poll::Ready(Ok(n));
             }
-            let received = this.poll_receive(cx);
+            let received = this.poll_receive(cx, buf);
             // Answers of the protocol itself (key updates, alerts) leave when there is room.
-            if let Poll::Ready(Err(error)) = this.poll_send(cx) {
+            let sent = this.poll_send(cx);
+            if let Poll::Ready(Ok((filled @ 1.., _))) = received {
+                // Also from a peer that takes nothing any more.
+                return Poll::Ready(Ok(filled));
+            }
+            if let (true, Poll::Ready(Err(error))) = (this.plaintext.is_empty(), sent) {
                 return Poll::Ready(Err(error));
             }
+            let (_, ended) = ready!(received)?;
             // The end comes after what was received with it.
-            if ready!(received)? && this.plaintext.is_empty() {
+            if ended && this.plaintext.is_empty() {
                 return Poll::Ready(Ok(0));
             }
         }
@@ -293,8 +347,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
-    /// Takes at most one record, and only when the transport has taken the last one: what waits in
-    /// memory stays below 17 KB.
+    /// Takes at most [`WRITE_MAX`] bytes, and only when the transport has taken all before: what
+    /// waits in memory stays below 66 KB, and is nothing while the transport keeps up.
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -302,15 +356,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         ready!(this.poll_send(cx))?;
-        let record = buf.get(..PLAINTEXT).unwrap_or(buf);
-        if record.is_empty() {
+        let plaintext = buf.get(..WRITE_MAX).unwrap_or(buf);
+        if plaintext.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        this.encrypt(record)?;
         // The bytes count as written now, whether the transport takes them now or later.
-        match this.poll_send(cx) {
+        match this.poll_encrypted(cx, plaintext) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(record.len())),
+            _ => Poll::Ready(Ok(plaintext.len())),
         }
     }
 

@@ -186,8 +186,8 @@ proptest! {
     #[test]
     fn what_is_sent_comes_back_however_the_transport_cuts_it(
         len in 0usize..200_000,
-        step in 1usize..20_000,
-        chunk in 1usize..30_000,
+        step in 1usize..100_000,
+        chunk in 1usize..100_000,
         tls13: bool,
     ) {
         // A byte at a time is slow and proves nothing more with much data.

@@ -14,7 +14,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
-use super::wire::{Close, Decoder, Event, Message, frame_header};
+use super::frame::{Close, Error, Opcode, frame_header};
+use super::wire::{Decoder, Event, Message};
 
 /// Bytes read at a time.
 const SCRATCH: usize = 16 * 1024;
@@ -83,6 +84,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
+    /// The stream beneath and the bytes read from it that no message was made of, for somebody who
+    /// goes on by frames. To be used between messages, with nothing queued.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        let mut rest = self.stash;
+        rest.drain(..self.stash_at.min(rest.len()));
+        (self.io, rest)
+    }
+
     /// Sets another message limit in bytes, e.g. after authentication.
     pub fn set_limit(&mut self, limit: usize) {
         self.decoder.set_limit(limit);
@@ -101,14 +110,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Queues a message as one frame.
     pub fn send(&mut self, message: &Message) {
         match message {
-            Message::Text(data) => self.queue(1, data, None),
-            Message::Binary(data) => self.queue(2, data, None),
+            Message::Text(data) => self.queue(Opcode::Text, data, None),
+            Message::Binary(data) => self.queue(Opcode::Binary, data, None),
         }
     }
 
     /// Queues one text frame.
     pub fn send_text(&mut self, text: &str) {
-        self.queue(1, text.as_bytes(), None);
+        self.queue(Opcode::Text, text.as_bytes(), None);
     }
 
     /// Queues one text frame. A long text is sent from where it is, without a copy.
@@ -116,27 +125,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if text.len() < OWNED_FROM {
             return self.send_text(&text);
         }
-        self.queue(1, &[], Some(Bytes::from(text)));
+        self.queue(Opcode::Text, &[], Some(Bytes::from(text)));
     }
 
     /// Queues one binary frame.
     pub fn send_binary(&mut self, data: &[u8]) {
-        self.queue(2, data, None);
+        self.queue(Opcode::Binary, data, None);
     }
 
     /// Queues one binary frame made of `data` and bytes shared with other sockets.
     pub fn send_binary_shared(&mut self, data: &[u8], shared: Bytes) {
-        self.queue(2, data, Some(shared));
+        self.queue(Opcode::Binary, data, Some(shared));
     }
 
     /// Queues a ping without payload.
     pub fn ping(&mut self) {
-        self.queue(9, &[], None);
+        self.queue(Opcode::Ping, &[], None);
     }
 
-    fn queue(&mut self, opcode: u8, data: &[u8], shared: Option<Bytes>) {
+    fn queue(&mut self, opcode: Opcode, data: &[u8], shared: Option<Bytes>) {
         let length = data.len() + shared.as_ref().map_or(0, Bytes::len);
-        let header = frame_header(opcode, length);
+        let header = frame_header(opcode, length as u64);
         let mut head = Vec::with_capacity(header.len() + data.len());
         head.extend_from_slice(&header);
         head.extend_from_slice(data);
@@ -184,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Some(Event::Close(Close(_))) => return Poll::Ready(Ok(None)),
                 Some(Event::Ping(payload)) => {
                     if self.queued <= PONG_MAX_QUEUE {
-                        self.queue(10, &payload, None);
+                        self.queue(Opcode::Pong, &payload, None);
                     }
                 }
                 Some(Event::Pong) => {}
@@ -236,8 +245,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// The caller sets the time limit.
     pub async fn close(&mut self, code: Option<u16>) -> std_io::Result<()> {
         match code {
-            Some(code) => self.queue(8, &code.to_be_bytes(), None),
-            None => self.queue(8, &[], None),
+            Some(code) => self.queue(Opcode::Close, &code.to_be_bytes(), None),
+            None => self.queue(Opcode::Close, &[], None),
         }
         self.flush().await?;
         futures_lite::future::poll_fn(|cx| Pin::new(&mut self.io).poll_close(cx)).await
@@ -245,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 }
 
 /// The I/O error that carries a codec error.
-fn to_io(error: super::wire::Error) -> std_io::Error {
+fn to_io(error: Error) -> std_io::Error {
     std_io::Error::new(std_io::ErrorKind::InvalidData, error)
 }
 

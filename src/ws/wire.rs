@@ -1,15 +1,6 @@
-//! The frame codec: bytes in, events out (RFC 6455 section 5).
-//!
-//! What stock peers need beyond the RFC: MeshAgents cut messages into 4096-byte fragments that may
-//! split a UTF-8 character, so text is not validated here; MeshCentral Router writes a 65535-byte
-//! length in the 64-bit form, so lengths need not be minimal; its old versions do not mask.
+//! Whole messages: bytes in, messages out, for peers that talk in small ones.
 
-use std::fmt;
-
-/// Longest payload of a control frame.
-const CONTROL_MAX: usize = 125;
-/// Longest frame header: two bytes, 64-bit length, mask.
-const HEADER_MAX: usize = 14;
+use super::frame::{CONTROL_MAX, Close, Error, FrameReader, Opcode, Part};
 
 /// A whole message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,85 +33,24 @@ pub enum Event {
     Close(Close),
 }
 
-/// The status code of a close frame, if it had one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Close(pub Option<u16>);
-
-/// Why a connection cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// A reserved bit or opcode, or a frame out of order.
-    Protocol(&'static str),
-    /// The message would be larger than the limit given, in bytes.
-    TooLarge(usize),
-}
-
-impl Error {
-    /// The close code that tells the peer (RFC 6455 section 7.4.1).
-    pub fn close_code(self) -> u16 {
-        match self {
-            Self::Protocol(_) => 1002,
-            Self::TooLarge(_) => 1009,
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Protocol(what) => write!(f, "WebSocket protocol error: {what}"),
-            Self::TooLarge(limit) => write!(f, "WebSocket message of more than {limit} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Opcode {
-    Continuation,
-    Text,
-    Binary,
-    Close,
-    Ping,
-    Pong,
-}
-
-/// A frame whose header is complete and whose payload is arriving.
-struct Frame {
-    opcode: Opcode,
-    fin: bool,
-    mask: Option<[u8; 4]>,
-    remaining: u64,
-    /// Position in the mask.
-    phase: usize,
-}
-
 /// Incremental decoder of one direction of a connection.
 ///
 /// Memory: about 100 bytes, plus what has arrived of an unfinished message (at most the limit).
 pub struct Decoder {
     limit: usize,
-    header: heapless::Vec<u8, HEADER_MAX>,
-    frame: Option<Frame>,
-    /// Opcode of the message being assembled.
-    message: Option<Opcode>,
+    frames: FrameReader,
+    /// The message being assembled is text.
+    is_text: bool,
+    /// The frame being read is the last of its message.
+    is_last: bool,
     assembled: Vec<u8>,
-    /// Payload of a control frame; these may come between fragments.
-    control: Vec<u8>,
 }
 
 impl Decoder {
     /// A decoder that refuses messages of more than `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            header: heapless::Vec::new(),
-            frame: None,
-            message: None,
-            assembled: Vec::new(),
-            control: Vec::new(),
-        }
+        let frames = FrameReader::default();
+        Self { limit, frames, is_text: false, is_last: false, assembled: Vec::new() }
     }
 
     /// Sets another limit, for messages that begin after this call.
@@ -130,191 +60,48 @@ impl Decoder {
 
     /// True while a message or frame has begun and is not complete.
     pub fn is_partial(&self) -> bool {
-        !self.header.is_empty() || self.frame.is_some() || self.message.is_some()
+        self.frames.is_partial()
     }
 
     /// Takes bytes from the front of `input`, which is unmasked in place. Returns how many were
     /// taken and the event they completed; without an event all of `input` was taken.
+    ///
+    /// # Errors
+    /// The peer broke the protocol, or its message is longer than the limit.
     pub fn feed(&mut self, input: &mut [u8]) -> Result<(usize, Option<Event>), Error> {
-        let mut taken = 0;
-        loop {
-            if self.frame.is_none() {
-                let rest = input.get(taken..).unwrap_or_default();
-                let (used, complete) = self.take_header(rest)?;
-                taken += used;
-                if !complete {
-                    return Ok((taken, None));
+        let all = input.len();
+        let mut rest = input;
+        while let Some(part) = self.frames.next(&mut rest)? {
+            let event = match part {
+                Part::Begin(head) => {
+                    if head.opcode != Opcode::Continuation {
+                        self.is_text = head.opcode == Opcode::Text;
+                    }
+                    self.is_last = head.fin;
+                    let length = head.length.saturating_add(self.assembled.len() as u64);
+                    if length > self.limit.max(CONTROL_MAX) as u64 {
+                        return Err(Error::TooLarge(self.limit));
+                    }
+                    continue;
                 }
-            }
-            let rest = input.get_mut(taken..).unwrap_or_default();
-            let (used, event) = self.take_payload(rest);
-            taken += used;
-            if event.is_some() || taken >= input.len() {
-                return Ok((taken, event));
-            }
-        }
-    }
-
-    /// Collects header bytes one by one until they are complete, then opens the frame.
-    fn take_header(&mut self, input: &[u8]) -> Result<(usize, bool), Error> {
-        for (used, byte) in input.iter().enumerate() {
-            // The vector holds the longest header, which is opened below before it is exceeded.
-            let _ = self.header.push(*byte);
-            if self.header.len() == header_len(&self.header) {
-                let frame = self.open_frame()?;
-                self.frame = Some(frame);
-                self.header.clear();
-                return Ok((used + 1, true));
-            }
-        }
-        Ok((input.len(), false))
-    }
-
-    fn open_frame(&mut self) -> Result<Frame, Error> {
-        let (&[b0, b1], rest) =
-            self.header.split_first_chunk::<2>().ok_or(Error::Protocol("short header"))?;
-        if b0 & 0x70 != 0 {
-            return Err(Error::Protocol("reserved bits set"));
-        }
-        let fin = b0 & 0x80 != 0;
-        let opcode = match b0 & 0x0f {
-            0 => Opcode::Continuation,
-            1 => Opcode::Text,
-            2 => Opcode::Binary,
-            8 => Opcode::Close,
-            9 => Opcode::Ping,
-            10 => Opcode::Pong,
-            _ => return Err(Error::Protocol("reserved opcode")),
-        };
-        let (length, rest) = match b1 & 0x7f {
-            126 => match rest.split_first_chunk::<2>() {
-                Some((n, rest)) => (u64::from(u16::from_be_bytes(*n)), rest),
-                None => return Err(Error::Protocol("short header")),
-            },
-            127 => match rest.split_first_chunk::<8>() {
-                Some((n, rest)) => (u64::from_be_bytes(*n), rest),
-                None => return Err(Error::Protocol("short header")),
-            },
-            n => (u64::from(n), rest),
-        };
-        let mask = if b1 & 0x80 != 0 { rest.first_chunk::<4>().copied() } else { None };
-        match opcode {
-            Opcode::Close | Opcode::Ping | Opcode::Pong => {
-                if !fin || length > CONTROL_MAX as u64 {
-                    return Err(Error::Protocol("fragmented or long control frame"));
+                Part::Payload(payload) => {
+                    self.assembled.extend_from_slice(payload);
+                    continue;
                 }
-            }
-            Opcode::Continuation if self.message.is_none() => {
-                return Err(Error::Protocol("continuation without a beginning"));
-            }
-            Opcode::Continuation => {}
-            Opcode::Text | Opcode::Binary => {
-                if self.message.is_some() {
-                    return Err(Error::Protocol("message inside a message"));
+                Part::End if !self.is_last => continue,
+                Part::End => {
+                    let data = std::mem::take(&mut self.assembled);
+                    let message = if self.is_text { Message::Text } else { Message::Binary };
+                    Event::Message(message(data))
                 }
-                self.message = Some(opcode);
-            }
+                Part::Ping(payload) => Event::Ping(payload),
+                Part::Pong => Event::Pong,
+                Part::Close(close) => Event::Close(close),
+            };
+            return Ok((all - rest.len(), Some(event)));
         }
-        let assembled = if is_control(opcode) { 0 } else { self.assembled.len() as u64 };
-        if length.saturating_add(assembled) > self.limit.max(CONTROL_MAX) as u64 {
-            return Err(Error::TooLarge(self.limit));
-        }
-        Ok(Frame { opcode, fin, mask, remaining: length, phase: 0 })
+        Ok((all, None))
     }
-
-    /// Moves payload bytes to where they belong; an event if that ends a message.
-    fn take_payload(&mut self, input: &mut [u8]) -> (usize, Option<Event>) {
-        let Some(frame) = &mut self.frame else { return (0, None) };
-        let used = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(input.len());
-        let (payload, _) = input.split_at_mut(used);
-        if let Some(mask) = frame.mask {
-            unmask(payload, mask, frame.phase);
-            frame.phase = (frame.phase + used) & 3;
-        }
-        frame.remaining -= used as u64;
-        let (opcode, fin, done) = (frame.opcode, frame.fin, frame.remaining == 0);
-        let target = if is_control(opcode) { &mut self.control } else { &mut self.assembled };
-        target.extend_from_slice(payload);
-        if !done {
-            return (used, None);
-        }
-        self.frame = None;
-        (used, self.end_frame(opcode, fin))
-    }
-
-    fn end_frame(&mut self, opcode: Opcode, fin: bool) -> Option<Event> {
-        match opcode {
-            Opcode::Close => {
-                let code = self.control.first_chunk::<2>().map(|c| u16::from_be_bytes(*c));
-                self.control = Vec::new();
-                Some(Event::Close(Close(code)))
-            }
-            Opcode::Ping => Some(Event::Ping(std::mem::take(&mut self.control))),
-            Opcode::Pong => {
-                self.control = Vec::new();
-                Some(Event::Pong)
-            }
-            _ if !fin => None,
-            _ => {
-                let data = std::mem::take(&mut self.assembled);
-                let message = match self.message.take() {
-                    Some(Opcode::Text) => Message::Text(data),
-                    _ => Message::Binary(data),
-                };
-                Some(Event::Message(message))
-            }
-        }
-    }
-}
-
-fn is_control(opcode: Opcode) -> bool {
-    matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong)
-}
-
-/// Length of the header that begins with `bytes`, as far as can be told.
-fn header_len(bytes: &[u8]) -> usize {
-    let Some(b1) = bytes.get(1) else { return 2 };
-    let length = match b1 & 0x7f {
-        126 => 2,
-        127 => 8,
-        _ => 0,
-    };
-    2 + length + if b1 & 0x80 != 0 { 4 } else { 0 }
-}
-
-/// XORs `data` with the mask, whose first byte is `phase`.
-fn unmask(data: &mut [u8], mask: [u8; 4], phase: usize) {
-    let mut mask = mask;
-    mask.rotate_left(phase & 3);
-    // Eight bytes at a time; the compiler turns the inner loop into one wide XOR.
-    let wide = [mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]];
-    let (chunks, rest) = data.as_chunks_mut::<8>();
-    for chunk in chunks {
-        for (byte, mask) in chunk.iter_mut().zip(wide) {
-            *byte ^= mask;
-        }
-    }
-    for (byte, mask) in rest.iter_mut().zip(wide) {
-        *byte ^= mask;
-    }
-}
-
-/// The header of an unmasked, unfragmented frame (`opcode` 1 text, 2 binary, 8 close, 9 ping,
-/// 10 pong) of `length` payload bytes.
-pub fn frame_header(opcode: u8, length: usize) -> heapless::Vec<u8, 10> {
-    let mut header = heapless::Vec::new();
-    // At most 1 + 9 bytes: the pushes cannot fail.
-    let _ = header.push(0x80 | opcode);
-    if length < 126 {
-        let _ = header.push(length as u8);
-    } else if let Ok(short) = u16::try_from(length) {
-        let _ = header.push(126);
-        let _ = header.extend_from_slice(&short.to_be_bytes());
-    } else {
-        let _ = header.push(127);
-        let _ = header.extend_from_slice(&(length as u64).to_be_bytes());
-    }
-    header
 }
 
 /// `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`. The key is an opaque text: agents send
@@ -328,12 +115,14 @@ pub fn accept_key(key: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame::frame_header;
     use super::*;
     use proptest::prelude::*;
 
     /// A client's frame.
     fn client_frame(opcode: u8, fin: bool, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
-        let mut out = frame_header(opcode, payload.len()).to_vec();
+        let mut out = frame_header(Opcode::Text, payload.len() as u64).to_vec();
+        out[0] = 0x80 | opcode;
         if !fin {
             out[0] &= 0x7f;
         }
@@ -407,7 +196,6 @@ mod tests {
                     Err(_) => break,
                 }
                 prop_assert!(decoder.assembled.len() <= 256);
-                prop_assert!(decoder.control.len() <= CONTROL_MAX);
             }
         }
     }

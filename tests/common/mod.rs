@@ -12,6 +12,7 @@ pub mod browser;
 pub mod desktop;
 pub mod https;
 pub mod installation;
+pub mod libmeshctrl;
 pub mod meshboard;
 pub mod meshctrl;
 pub mod package;
@@ -23,14 +24,17 @@ pub mod simulated;
 pub mod socket;
 pub mod stock_agent;
 pub mod stock_server;
+pub mod viewer;
 pub mod x_server;
 
 use std::time::Duration;
 
 pub use meshboard::Meshboard;
 pub use meshctrl::MeshCtrl;
+pub use process::Process;
 pub use stock_agent::{Architecture, StockAgent};
 pub use stock_server::StockServer;
+pub use viewer::{Control, Viewer};
 
 /// Longest a test waits for one thing to happen. Far above what anything takes: a test that runs
 /// into it has failed.

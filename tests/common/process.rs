@@ -4,7 +4,7 @@
 //! program is killed.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,7 +20,7 @@ pub struct Process {
     child: Child,
     log: Arc<Log>,
     // Held open: the stock server ends when its standard input does.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
 }
 
 #[derive(Default)]
@@ -55,7 +55,7 @@ impl Process {
         collect(Arc::clone(&log), stdout, |lines| &mut lines.stdout);
         collect(Arc::clone(&log), stderr, |lines| &mut lines.stderr);
         let stdin = child.stdin.take();
-        Self { name, child, log, _stdin: stdin }
+        Self { name, child, log, stdin }
     }
 
     /// Process id.
@@ -88,6 +88,13 @@ impl Process {
     pub fn wait_for_end(&mut self, patience: Duration) -> Option<ExitStatus> {
         let ended = self.wait(patience, |lines| lines.open_streams == 0);
         ended.then(|| self.child.wait().expect("the child is ours"))
+    }
+
+    /// Types into its standard input. That it does not read any more shows in its output.
+    pub fn type_in(&mut self, text: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush());
+        }
     }
 
     /// What it wrote to standard output so far.

@@ -85,9 +85,29 @@ impl StockAgent {
         database.is_ok_and(|database| database.len() > 64 << 10)
     }
 
+    /// Where it lives.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Process of the agent.
+    ///
+    /// # Panics
+    /// If it was stopped.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Its executable as it is now.
     pub fn executable(&self) -> Vec<u8> {
         fs::read(self.folder.path().join("meshagent")).unwrap_or_default()
+    }
+
+    /// Ends it without a chance to say goodbye.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
     }
 
     /// Ends it as the system does.

@@ -1,6 +1,7 @@
 //! One request on its way through its handler: who asks, from where, and how to answer.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -12,6 +13,7 @@ use crate::hub::{AgentCommand, Hub, SessionLink};
 use crate::identity::cookie::CookieKey;
 use crate::identity::password::Passwords;
 use crate::model::{Device, Event, EventKind, Group, Millis, Target, User};
+use crate::relay;
 use crate::relay::recording::Recordings;
 use crate::store::{Commit, Record};
 
@@ -221,9 +223,18 @@ impl Call {
         format!("https://{name}:{}/{path}{page}", facts.port)
     }
 
-    /// The client's address without its port.
+    pub(super) fn relay(&self) -> &relay::Room {
+        &self.control.relay
+    }
+
+    /// The client's address.
+    pub(super) fn remote_ip(&self) -> IpAddr {
+        self.login.remote.ip().to_canonical()
+    }
+
+    /// The client's address as text.
     pub(super) fn remote(&self) -> String {
-        self.login.remote.ip().to_canonical().to_string()
+        self.remote_ip().to_string()
     }
 
     /// Answers with `body` (a JSON object), echoing what the action echoes. Without a `responseid`

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::GroupKind;
+use crate::relay::wire::Target;
 
 use super::{Answer, Call, OnDevice};
 
@@ -12,9 +13,12 @@ const ADDRESS_MAX: usize = 256;
 const NOVNC: u32 = 12;
 
 /// `getcookie`: the request with a cookie that opens a tunnel to the device, or to an address the
-/// device reaches. What does not look like a port or address is left out of it.
+/// device reaches; silence if that is no address or port.
 pub(super) fn device_cookie(call: &Call, on: OnDevice) -> Answer<'_> {
     let (request, hub) = (&call.request, call.hub());
+    if Target::among(&request.fields).is_err() {
+        return Answer::none();
+    }
     let user = &call.user.id;
     let mut fields: Map<String, Value> = Map::from_iter([
         ("userid".to_owned(), user.to_string().into()),

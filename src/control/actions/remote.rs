@@ -1,12 +1,14 @@
 //! Talking to agents: messages, commands, notices, the agent's core.
 //!
 //! What an agent is told about the user (rights, name, address) is always ours, whatever the request
-//! says: members of the same name are overwritten.
+//! says: see [`crate::relay::command`].
 
 use serde_json::{Map, Value, json};
 
-use crate::hub::{AgentCommand, CoreMode};
-use crate::model::{Device, Rights, Target};
+use crate::hub::{AgentCommand, CoreMode, TunnelLink};
+use crate::model::{self, Device, Rights};
+use crate::relay::Denied;
+use crate::relay::command::Introduction;
 
 use super::super::request::Request;
 use super::{Answer, Call, Choice, OnDevice};
@@ -19,66 +21,67 @@ const TITLE_MAX: usize = 512;
 
 /// `msg`: goes to the agent with who sent it and what that user may do.
 pub(super) fn message(call: &Call, on: OnDevice) -> Answer<'_> {
-    let mut message = call.request.fields.clone();
-    message.remove("nodeid");
-    if call.request.text("type") == Some("tunnel") {
-        match tunnel(call, &on) {
-            Tunnel::Allowed => {}
-            Tunnel::Denied => return call.routed("Unable to route"),
-            // Another device's tunnel: MeshCentral does not even answer.
-            Tunnel::Mismatch => return Answer::none(),
-        }
-        let hash = data_encoding::HEXLOWER.encode(&call.facts().tls_hash.0);
-        message.insert("servertlshash".into(), hash.into());
-        message.insert("soptions".into(), json!({}));
-    }
-    introduce(call, &on, &mut message);
-    if !call.send_to_agent(&on.device, &Value::Object(message)) {
-        return call.routed("Unable to route");
-    }
+    let introduction = introduction(call, &on);
     let kind = call.request.text("type").unwrap_or_default();
+    if kind == "tunnel" {
+        let value = call.request.text("value").unwrap_or_default();
+        match call.relay().ask_for(&introduction, value, &call.request.fields) {
+            Ok(()) => {}
+            Err(Denied::Refused | Denied::NotConnected) => return call.routed("Unable to route"),
+            // Another device's tunnel: MeshCentral does not even answer.
+            Err(Denied::OtherDevice) => return Answer::none(),
+        }
+    } else {
+        let mut message = call.request.fields.clone();
+        message.remove("nodeid");
+        introduction.add_to(call.hub(), &mut message);
+        if kind == "endtunnel" {
+            // Whose tunnels are meant: the guest of that name.
+            if let Some(guest) = call.request.text("guestname") {
+                message.insert("guestname".into(), guest.into());
+            }
+            end_tunnels(call, &on);
+        }
+        if !call.send_to_agent(&on.device, &Value::Object(message)) {
+            return call.routed("Unable to route");
+        }
+    }
     call.audit(format_args!("sent {kind:?} to device {:?} ({})", on.device.name, on.device.id));
     call.routed("OK")
 }
 
-/// Adds who the user is and what the user may do.
-fn introduce(call: &Call, on: &OnDevice, message: &mut Map<String, Value>) {
-    let user = &call.user;
-    message.insert("sessionid".into(), call.session().id.to_string().into());
-    message.insert("rights".into(), on.rights.bits().into());
-    message.insert("consent".into(), call.hub().consent(user, &on.device).into());
-    message.insert("username".into(), user.name.as_str().into());
-    message.insert("userid".into(), user.id.to_string().into());
-    message.insert("remoteaddr".into(), call.remote().into());
-    match &user.real_name {
-        Some(name) => message.insert("realname".into(), name.as_str().into()),
-        None => message.remove("realname"),
-    };
-}
-
-enum Tunnel {
-    Allowed,
-    Denied,
-    Mismatch,
-}
-
-/// Whether the user may have the tunnel asked for in `value`: `*/meshrelay.ashx?p=…&nodeid=…`.
-fn tunnel(call: &Call, on: &OnDevice) -> Tunnel {
-    let Some(query) = call.request.text("value").and_then(|v| v.strip_prefix("*/meshrelay.ashx?"))
-    else {
-        return Tunnel::Denied;
-    };
-    let mut restriction = Rights::empty();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match (&*name, &*value) {
-            ("nodeid", id) if id != on.device.id.to_string() => return Tunnel::Mismatch,
-            ("p", "1") => restriction |= Rights::NO_TERMINAL,
-            ("p", "2") => restriction |= Rights::NO_DESKTOP,
-            ("p", "4" | "5") => restriction |= Rights::NO_FILES,
-            _ => {}
-        }
+/// Who the user is and what the user may do, for an agent.
+fn introduction<'a>(call: &'a Call, on: &'a OnDevice) -> Introduction<'a> {
+    Introduction {
+        user: &call.user,
+        device: &on.device,
+        rights: on.rights,
+        remote: call.remote_ip(),
+        session: Some(&call.session().id),
+        guest: None,
     }
-    if on.rights.restricted(restriction) { Tunnel::Denied } else { Tunnel::Allowed }
+}
+
+/// `endtunnel`: the agent drops the tunnels it has; those that run through this server end here as
+/// well. For one's own tunnels, or with all rights on the device.
+fn end_tunnels(call: &Call, on: &OnDevice) {
+    let whose = call.request.text("xuserid").unwrap_or_default();
+    if !on.rights.is_full() && whose != call.user.id.to_string() {
+        return;
+    }
+    let protocols: &[u16] = match call.request.text("protocol") {
+        Some("kvm") => &[2],
+        Some("terminal") => &[1, 6, 8, 9],
+        Some("files") => &[5],
+        _ => return,
+    };
+    let guest = call.request.text("guestname");
+    call.hub().tunnels.end("a user ended it", |TunnelLink { purpose, .. }| {
+        purpose.node.as_ref() == Some(&on.device.id)
+            && purpose.user.to_string() == whose
+            && purpose.guest.as_deref() == guest
+            && protocols.contains(&purpose.protocol)
+    });
 }
 
 /// The right `runcommands` needs: the agent's console is more than a shell.
@@ -159,7 +162,7 @@ fn run_in_shell(call: &Call, on: &OnDevice, kind: u32, commands: &str) -> Answer
     };
     call.hub().publish(
         call.device_event("runcommands", &on.device)
-            .to(Target::AccountManagers)
+            .to(model::Target::AccountManagers)
             .with("msg", "Running commands")
             .with("msgid", msgid)
             .with("cmds", commands)
@@ -230,7 +233,7 @@ pub(super) fn update(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
             ("type".to_owned(), "console".into()),
             ("value".to_owned(), "agentupdate".into()),
         ]);
-        introduce(call, &on, &mut message);
+        introduction(call, &on).add_to(call.hub(), &mut message);
         if call.send_to_agent(&on.device, &Value::Object(message)) {
             call.audit(format_args!("asked {:?} ({}) to update", on.device.name, on.device.id));
         }

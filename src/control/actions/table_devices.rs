@@ -1,7 +1,7 @@
 //! The table of actions on devices: adding, sharing, telling about and reaching them.
 
 use super::Echo::{Nothing, ResponseId};
-use super::Need::{Device, DeviceUnless, Devices, Group, Login};
+use super::Need::{Device, DeviceAnyOf, DeviceUnless, Devices, Group, Login};
 use super::Refusal::{SaysAs, Silent};
 use super::Wanted::Always;
 use super::{
@@ -62,7 +62,12 @@ pub(super) static ACTIONS: &[Action] = &[
         NO_SHARE,
     ),
     // Reaching
-    action("getcookie", Nothing, Device(Rights::REMOTE_CONTROL, cookies::device_cookie), Silent),
+    action(
+        "getcookie",
+        Nothing,
+        DeviceAnyOf(Rights::REMOTE_CONTROL.union(Rights::RELAY), cookies::device_cookie),
+        Silent,
+    ),
     action(
         "webrelay",
         ResponseId,

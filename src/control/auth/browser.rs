@@ -4,8 +4,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::cookies::{self, Scope};
 use super::journal::Failure;
-use super::{Attempt, Gate, Login, Method, Refusal, SignedIn, Upgrade, cookies, upgrade};
+use super::{Attempt, Gate, Login, Method, Refusal, SignedIn, Upgrade, upgrade};
 use crate::identity::cookie::AUTH_LIFETIME;
 use crate::model::{SiteRights, User, UserId};
 
@@ -116,8 +117,14 @@ impl Gate {
         if age > self.started.elapsed() + SECOND {
             return None;
         }
-        let opened =
-            cookies::open(&self.hub, &self.cookies, asked.domain, asked.remote.ip(), text)?;
+        let opened = cookies::open(
+            &self.hub,
+            &self.cookies,
+            asked.domain,
+            asked.remote.ip(),
+            text,
+            Scope::Session,
+        )?;
         Some(Link { user: opened.user, token: opened.token, left: lifetime.saturating_sub(age) })
     }
 }

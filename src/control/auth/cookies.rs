@@ -25,6 +25,17 @@ pub(super) struct Opened {
     pub(super) user: Rc<User>,
     /// The login token through which it was made.
     pub(super) token: Option<Rc<str>>,
+    /// Everything it says.
+    pub(super) fields: Map<String, Value>,
+}
+
+/// What a cookie is to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// A session.
+    Session,
+    /// A tunnel: also with a cookie that is for one device, or a guest's.
+    Tunnel,
 }
 
 /// The account a `?auth=` cookie stands for.
@@ -34,12 +45,14 @@ pub(super) fn open(
     domain: &DomainId,
     from: IpAddr,
     text: &str,
+    scope: Scope,
 ) -> Option<Opened> {
     let fields = key.open(text, hub.now().seconds(), AUTH_LIFETIME).ok()?;
     let word = |name: &str| fields.get(name).and_then(Value::as_str);
     let id = match fields.get("a").map(Value::as_u64) {
-        None if word("domainid")? == domain.as_str() && !fields.contains_key("nodeid") => {
-            word("userid")?
+        None if word("domainid")? == domain.as_str() => {
+            let is_narrow = ["nodeid", "nid", "pid"].iter().any(|name| fields.contains_key(*name));
+            (scope == Scope::Tunnel || !is_narrow).then(|| word("userid")).flatten()?
         }
         Some(Some(3)) => word("u")?,
         _ => return None,
@@ -50,7 +63,7 @@ pub(super) fn open(
         && is_after_all_ended(&user, made(&fields)?, hub.now())
         && !user.site.restricted(SiteRights::LOCKED)
         && token.as_ref().is_none_or(|token: &Rc<str>| super::token_is_good(hub, token, &user));
-    good.then_some(Opened { user, token })
+    good.then_some(Opened { user, token, fields })
 }
 
 /// Whether a cookie of a remembered device is one of `user`.

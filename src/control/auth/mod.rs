@@ -15,6 +15,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod viewer;
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +37,7 @@ use super::factors::{self, Check, Ways};
 use super::keys::SecurityKeys;
 use super::limiter::{Guess, Limiter};
 
+use cookies::Scope;
 use journal::Failure;
 use upgrade::Credentials;
 
@@ -43,6 +45,7 @@ pub use browser::Link;
 pub use cookies::{remember, seal};
 pub use refusal::Refusal;
 pub use upgrade::{Upgrade, cookie, is_own_origin, param};
+pub use viewer::AtGate;
 
 /// What every login token's user name begins with.
 pub const TOKEN_PREFIX: &str = "~t:";
@@ -227,7 +230,7 @@ impl Gate {
         if self.browser.is_used_link(text) {
             return None;
         }
-        let opened = cookies::open(hub, &self.cookies, upgrade.domain, from, text)?;
+        let opened = cookies::open(hub, &self.cookies, upgrade.domain, from, text, Scope::Session)?;
         let login = upgrade.login(opened.user.id.clone(), Method::Cookie, hub.now());
         Some(Login { token: opened.token, ..login })
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::Config;
 use crate::hub::CoreMode;
 use crate::model::{User, UserGroup, UserGroupId};
+use crate::relay::wire::Rauth;
 use crate::store::DetailKind;
 
 #[test]
@@ -95,6 +96,76 @@ fn a_message_reaches_the_agent_with_who_really_sent_it() {
             "tag": "T", "responseid": "R"})]
         );
     }
+}
+
+#[test]
+fn an_agent_gets_a_pass_instead_of_what_the_client_wrote() {
+    let (world, agent) = lab();
+    world.link("bob", LinkTarget::Group(group_id(1)), Rights::REMOTE_CONTROL);
+    let bob = world.session("bob");
+    let asked = ask(
+        &bob,
+        &json!({"action": "msg", "nodeid": node_id(2).to_string(), "type": "tunnel", "usage": 5,
+            "value": "*/meshrelay.ashx?p=5&id=abc&rauth=bobs&auth=bobs&nouser=1",
+            "soptions": {"consentAutoAccept": true}, "guestname": "x", "perMessageDeflate": true,
+            "responseid": "R"}),
+    );
+    assert_eq!(asked[0]["result"], "OK");
+    let message = sent(&agent).remove(0);
+    let value = message["value"].as_str().unwrap();
+    assert!(value.starts_with("*/meshrelay.ashx?p=5&id=abc&rauth="), "{value}");
+    assert!(!value.contains("bobs") && !value.contains("nouser"), "{value}");
+    let (_, rauth) = value.split_once("rauth=").unwrap();
+    let opened = Rauth::open(rauth, &world.key, &world.domain(), "abc", world.hub.now().seconds());
+    let Some(Rauth::Pass(pass, _)) = opened else { panic!("a pass") };
+    assert_eq!((pass.user.name(), pass.node, pass.protocol), ("bob", node_id(2), 5));
+    let known = ["guestname", "perMessageDeflate"].map(|name| message.get(name));
+    assert_eq!((known, &message["soptions"]), ([None, None], &json!({})));
+    assert_eq!((&message["usage"], &message["responseid"]), (&json!(5), &json!("R")));
+}
+
+#[test]
+fn ports_behind_a_device_need_more_than_to_look_at_it() {
+    for (rights, result) in [
+        (Rights::REMOTE_CONTROL, "OK"),
+        (Rights::REMOTE_CONTROL | Rights::VIEW_ONLY, "OK"),
+        (Rights::VIEW_ONLY | Rights::RELAY, "OK"),
+        (Rights::VIEW_ONLY, "Unable to route"),
+    ] {
+        let (world, agent) = lab();
+        world.link("bob", LinkTarget::Group(group_id(1)), rights);
+        let bob = world.session("bob");
+        for port in [json!({"tcpport": 22}), json!({"udpport": "53", "udpaddr": "10.0.0.1"})] {
+            let mut request = json!({"action": "msg", "nodeid": node_id(2).to_string(),
+                "type": "tunnel", "value": "*/meshrelay.ashx?id=abc", "responseid": "R"});
+            request.as_object_mut().unwrap().extend(port.as_object().unwrap().clone());
+            assert_eq!(ask(&bob, &request)[0]["result"], result, "{rights:?} {port}");
+            assert_eq!(sent(&agent).len(), usize::from(result == "OK"), "{rights:?} {port}");
+        }
+    }
+}
+
+#[test]
+fn a_target_cookie_is_bound_to_its_target() {
+    let (world, _agent) = lab();
+    world.link("bob", LinkTarget::Group(group_id(1)), Rights::RELAY);
+    let bob = world.session("bob");
+    let node = node_id(2).to_string();
+    let request = json!({"action": "getcookie", "nodeid": node, "tcpport": 22, "tag": "novnc",
+        "name": "x"});
+    let answer = ask(&bob, &request).remove(0);
+    let now = world.hub.now().seconds();
+    let cookie = answer["cookie"].as_str().unwrap();
+    let mut fields = world.key.open(cookie, now, std::time::Duration::from_secs(60)).unwrap();
+    assert!(fields.remove("ms").is_some() && fields.remove("time").is_some(), "when it was made");
+    let expected = json!({"userid": "user//bob", "domainid": "", "nodeid": node, "tcpport": 22,
+        "p": 12});
+    assert_eq!(Value::Object(fields), expected);
+    for (name, value) in [("tag", "novnc"), ("name", "x"), ("nodeid", node.as_str())] {
+        assert_eq!(answer[name], value, "handed back");
+    }
+    let malformed = json!({"action": "getcookie", "nodeid": node, "tcpport": 70_000});
+    assert!(ask(&bob, &malformed).is_empty());
 }
 
 #[test]

@@ -301,6 +301,10 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
             let request = json!({"nodeid": node, "type": "console", "value": "info"});
             vec![(OneOf(Rights::REMOTE_CONTROL | Rights::VIEW_ONLY), Reaches, request)]
         }
+        "getcookie" => {
+            let request = json!({"nodeid": node, "tcpport": 22});
+            vec![(OneOf(Rights::REMOTE_CONTROL | Rights::RELAY), Reads, request)]
+        }
         "runcommands" => {
             let run = |kind: u32| json!({"nodeids": [node], "type": kind, "cmds": "id"});
             let console = vec![Rights::REMOTE_CONTROL, Rights::AGENT_CONSOLE];
@@ -356,9 +360,6 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
         "deviceMeshShares" => vec![(Sight, Reads, json!({"meshid": group}))],
         "removeDeviceShare" => {
             vec![(sharing(), Changes, json!({"nodeid": node, "publicid": "carols-share"}))]
-        }
-        "getcookie" => {
-            vec![(Each(vec![Rights::REMOTE_CONTROL]), Reads, json!({"nodeid": node}))]
         }
         "webrelay" => vec![(Sight, Reads, json!({"nodeid": node, "port": 80, "appid": 1}))],
         "getClip" => {

@@ -1,0 +1,685 @@
+//! Whole tunnels over sockets in memory: who gets one, what passes, what ends it.
+
+use super::super::recording::Recordings;
+use super::super::visitor::Viewer;
+use super::super::wire::Pass;
+use super::*;
+use crate::config::Config;
+use crate::hub::testing::{World, commands, node_id, user_id};
+use crate::hub::{AgentCommand, AgentLink};
+use crate::identity::cookie::CookieKey;
+use crate::model::{
+    DomainId, Key48, LinkTarget, Millis, Rights, Seconds, Share, SiteRights, Target as Audience,
+};
+use crate::store::RecordKey;
+use crate::ws::frame_header;
+use async_executor::LocalExecutor;
+use async_net::unix::UnixStream;
+use futures_lite::future::block_on;
+use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use serde_json::{Value, json};
+use std::cell::Cell;
+
+/// A relay with account `bob`, device 2 in group 1, and its agent.
+struct House {
+    world: World,
+    room: Rc<Room>,
+    agent: Rc<AgentLink>,
+    executor: Rc<LocalExecutor<'static>>,
+    /// Connections served at the moment.
+    served: Rc<Cell<usize>>,
+}
+
+/// Somebody at the door: let in with a cookie of the world's key, or as the administrator.
+struct Knocking {
+    domain: DomainId,
+    query: String,
+    key: CookieKey,
+    now: Seconds,
+    is_admin: bool,
+    is_own_origin: bool,
+}
+
+impl Visitor for Knocking {
+    fn domain(&self) -> &DomainId {
+        &self.domain
+    }
+
+    fn remote(&self) -> SocketAddr {
+        ([127, 0, 0, 1], 4000).into()
+    }
+
+    fn query(&self) -> &str {
+        &self.query
+    }
+
+    fn is_own_origin(&self) -> bool {
+        self.is_own_origin
+    }
+
+    fn has_credentials(&self) -> bool {
+        self.is_admin || self.query.contains("&auth=") || self.query.starts_with("auth=")
+    }
+
+    async fn viewer(&self) -> Option<Viewer> {
+        if self.is_admin {
+            return Some(Viewer { user: user_id("admin"), cookie: serde_json::Map::new() });
+        }
+        let (_, cookie) = self.query.rsplit_once("auth=")?;
+        self.viewer_by_cookie(cookie)
+    }
+
+    fn viewer_by_cookie(&self, cookie: &str) -> Option<Viewer> {
+        let fields = self.key.open(cookie, self.now, Duration::from_secs(60)).ok()?;
+        let user = fields.get("userid")?.as_str()?.parse().ok()?;
+        Some(Viewer { user, cookie: fields })
+    }
+}
+
+/// The peer of a served connection.
+struct Peer {
+    stream: UnixStream,
+}
+
+impl House {
+    fn new(rights: Rights) -> Self {
+        Self::with(Config::default(), rights)
+    }
+
+    fn with(config: Config, rights: Rights) -> Self {
+        let world = World::with(config);
+        let group = world.group(1, "lab");
+        let agent = world.device(2, &group, "vm");
+        for name in ["bob", "eve"] {
+            world.user(name, SiteRights::empty());
+        }
+        world.set_link("bob", LinkTarget::Group(group), Some(rights));
+        let room = Room::new(world.hub.clone(), world.key.clone(), Key48([7; 48]));
+        Self { world, room, agent, executor: Rc::default(), served: Rc::default() }
+    }
+
+    /// Runs `story` while connections are served.
+    fn tell(&self, story: impl AsyncFnOnce()) {
+        block_on(self.executor.run(async {
+            story().await;
+        }));
+    }
+
+    /// A connection with this query, served as the server does.
+    fn connect(&self, query: &str) -> Peer {
+        self.knock(query, |_| {})
+    }
+
+    fn knock(&self, query: &str, how: impl FnOnce(&mut Knocking)) -> Peer {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut knocking = Knocking {
+            domain: self.world.domain(),
+            query: query.to_owned(),
+            key: self.world.key.clone(),
+            now: self.world.hub.now().seconds(),
+            is_admin: false,
+            is_own_origin: true,
+        };
+        how(&mut knocking);
+        let (room, served) = (self.room.clone(), self.served.clone());
+        served.set(served.get() + 1);
+        self.executor
+            .spawn(async move {
+                let socket = Socket::new(Box::new(there), &[], 1000);
+                serve(&room, socket, &knocking, ()).await;
+                served.set(served.get() - 1);
+            })
+            .detach();
+        Peer { stream: here }
+    }
+
+    fn seal(&self, fields: Value) -> String {
+        let Value::Object(fields) = fields else { panic!("an object") };
+        self.world.key.seal(fields, self.world.hub.now().seconds()).unwrap()
+    }
+
+    fn auth(&self, name: &str) -> String {
+        self.seal(json!({"userid": format!("user//{name}"), "domainid": ""}))
+    }
+
+    fn pass(&self, name: &str, id: &str, speech: Speech) -> String {
+        let (user, node) = (user_id(name), node_id(2));
+        let pass = Pass { user, node, id: id.into(), protocol: 1, speech, share: None };
+        pass.seal(&self.world.key, self.world.hub.now().seconds()).unwrap()
+    }
+
+    /// Both ends of a session of bob, past the `c`.
+    async fn session(&self, id: &str) -> (Peer, Peer) {
+        self.tunnel(id, Speech::Session).await
+    }
+
+    async fn tunnel(&self, id: &str, speech: Speech) -> (Peer, Peer) {
+        let mut viewer = self.connect(&format!("p=1&id={id}&auth={}", self.auth("bob")));
+        let mut agent =
+            self.connect(&format!("p=1&id={id}&rauth={}", self.pass("bob", id, speech)));
+        viewer.expect(Opcode::Text, b"c").await;
+        agent.expect(Opcode::Text, b"c").await;
+        (viewer, agent)
+    }
+
+    fn bob_may(&self, rights: Rights) {
+        let group = self.world.hub.store.device(&node_id(2)).unwrap().group.clone();
+        self.world.set_link("bob", LinkTarget::Group(group), Some(rights));
+    }
+
+    /// Waits until nobody is served, and nothing is left.
+    async fn is_empty(&self) {
+        while self.served.get() > 0 {
+            futures_lite::future::yield_now().await;
+        }
+        assert!(self.room.is_empty(), "the table");
+        assert!(self.world.hub.tunnels.is_empty(), "the list");
+    }
+}
+
+impl Peer {
+    async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mut frame = frame_header(opcode, payload.len() as u64).to_vec();
+        frame[1] |= 0x80;
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        self.stream.write_all(&frame).await.unwrap();
+    }
+
+    /// The next frame; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 2];
+        self.stream.read_exact(&mut head).await.ok()?;
+        let length = match head[1] {
+            126 => {
+                let mut length = [0; 2];
+                self.stream.read_exact(&mut length).await.ok()?;
+                usize::from(u16::from_be_bytes(length))
+            }
+            127 => {
+                let mut length = [0; 8];
+                self.stream.read_exact(&mut length).await.ok()?;
+                u64::from_be_bytes(length) as usize
+            }
+            short => usize::from(short),
+        };
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload).await.ok()?;
+        Some((head[0], payload))
+    }
+
+    async fn expect(&mut self, opcode: Opcode, payload: &[u8]) {
+        assert_eq!(self.next().await, Some((0x80 | opcode as u8, payload.to_vec())));
+    }
+
+    /// The connection is closed without a word.
+    async fn is_closed(&mut self) {
+        assert_eq!(self.next().await, Some((0x88, vec![])), "an empty close frame");
+        assert_eq!(self.next().await, None);
+    }
+}
+
+#[test]
+fn what_is_said_before_the_pair_is_there_comes_after_the_c() {
+    let house = House::new(Rights::FULL);
+    house.tell(async || {
+        let id = "abc";
+        let mut viewer = house.connect(&format!("id={id}&auth={}", house.auth("bob")));
+        viewer.send(Opcode::Text, b"5").await;
+        viewer.send(Opcode::Binary, &[7; 300]).await;
+        let rauth = house.pass("bob", id, Speech::Session);
+        let mut agent = house.connect(&format!("id={id}&rauth={rauth}"));
+        agent.send(Opcode::Text, b"early too").await;
+        for peer in [&mut viewer, &mut agent] {
+            peer.expect(Opcode::Text, b"c").await;
+        }
+        agent.expect(Opcode::Text, b"5").await;
+        agent.expect(Opcode::Binary, &[7; 300]).await;
+        viewer.expect(Opcode::Text, b"early too").await;
+        drop((viewer, agent));
+        house.is_empty().await;
+    });
+}
+
+#[test]
+fn whoever_has_no_place_is_closed_without_a_word() {
+    let house = House::new(Rights::REMOTE_CONTROL);
+    let (bob, eve) = (house.auth("bob"), house.auth("eve"));
+    let node = node_id(2).to_string();
+    let cases = [
+        ("nothing".to_owned(), true),
+        ("id=a".to_owned(), true),
+        ("id=a&auth=garbage".to_owned(), true),
+        ("id=a&rauth=garbage".to_owned(), true),
+        (format!("auth={bob}"), true),
+        (format!("id=meshmessenger/x&auth={bob}"), true),
+        (format!("id={}&auth={bob}", "x".repeat(200)), true),
+        (format!("id=a&nodeid={node}&auth={eve}"), true),
+        (format!("nodeid={node}&tcpport=80&auth={eve}"), true),
+        (format!("nodeid={node}&tcpport=x&auth={bob}"), true),
+        (format!("nodeid=node//unknown&tcpport=80&auth={bob}"), true),
+        (format!("id=a&rauth={}", house.pass("bob", "other", Speech::Session)), true),
+        (
+            format!(
+                "id=a&auth={}",
+                house.seal(json!({"userid": "user//bob", "domainid": "",
+                "nid": node, "pid": "x", "gn": "Guest"}))
+            ),
+            true,
+        ),
+        (format!("id=a&auth={bob}"), false),
+    ];
+    house.tell(async || {
+        for (query, is_own_origin) in &cases {
+            let mut peer = house.knock(query, |knocking| knocking.is_own_origin = *is_own_origin);
+            assert_eq!(peer.next().await, Some((0x88, vec![])), "{query}");
+        }
+        house.is_empty().await;
+        assert!(commands(&house.agent).is_empty());
+    });
+}
+
+#[test]
+fn a_third_end_and_an_end_of_somebody_else_do_not_disturb() {
+    let house = House::new(Rights::FULL);
+    house.tell(async || {
+        let mut viewer = house.connect(&format!("id=a&auth={}", house.auth("bob")));
+        let eves = house.seal(json!({"ruserid": "user//eve", "x": "y"}));
+        house.connect(&format!("id=a&rauth={eves}")).is_closed().await;
+        let rauth = house.pass("bob", "a", Speech::Session);
+        let mut agent = house.connect(&format!("id=a&rauth={rauth}"));
+        viewer.expect(Opcode::Text, b"c").await;
+        agent.expect(Opcode::Text, b"c").await;
+        house.connect(&format!("id=a&auth={}", house.auth("bob"))).is_closed().await;
+        house.connect(&format!("id=a&rauth={rauth}")).is_closed().await;
+        agent.send(Opcode::Binary, b"still here").await;
+        viewer.expect(Opcode::Binary, b"still here").await;
+        drop(agent);
+        viewer.is_closed().await;
+        drop(viewer);
+        house.is_empty().await;
+    });
+}
+
+#[test]
+fn two_ends_of_one_user_may_talk() {
+    let house = House::new(Rights::empty());
+    house.tell(async || {
+        let bearer = house.seal(json!({"ruserid": "user//bob", "x": "y"}));
+        let mut one = house.connect(&format!("id=a&auth={}", house.auth("bob")));
+        let mut two = house.connect(&format!("id=a&rauth={bearer}"));
+        one.expect(Opcode::Text, b"c").await;
+        two.expect(Opcode::Text, b"c").await;
+        two.send(Opcode::Text, b"1").await;
+        one.expect(Opcode::Text, b"1").await;
+    });
+}
+
+/// The agent's value in the command it got.
+fn called(house: &House) -> (Value, String) {
+    let mut sent = commands(&house.agent);
+    let Some(AgentCommand::Json(text)) = sent.pop() else { panic!("a command") };
+    assert!(sent.is_empty());
+    let command: Value = serde_json::from_str(&text).unwrap();
+    let value = command["value"].as_str().unwrap();
+    let query = value.strip_prefix("*/meshrelay.ashx?").unwrap().to_owned();
+    // As the agent escapes it.
+    (command, query.replace('$', "%24").replace('@', "%40"))
+}
+
+#[test]
+fn a_port_behind_the_device_is_reached_by_query_by_cookie_and_by_password() {
+    let node = node_id(2).to_string();
+    for rights in [Rights::REMOTE_CONTROL, Rights::RELAY] {
+        let house = House::new(rights);
+        house.world.set_link("admin", LinkTarget::Device(node_id(2)), Some(Rights::REMOTE_CONTROL));
+        let by_cookie = house.seal(json!({"userid": "user//bob", "domainid": "", "nodeid": node,
+            "tcpport": 80, "tcpaddr": "10.0.0.5", "p": 12}));
+        let cases = [
+            (
+                format!(
+                    "nodeid={node}&tcpport=80&tcpaddr=10.0.0.5&p=12&auth={}",
+                    house.auth("bob")
+                ),
+                false,
+            ),
+            (format!("auth={by_cookie}"), false),
+            (format!("nodeid={node}&tcpport=80&tcpaddr=10.0.0.5&p=12"), true),
+        ];
+        house.tell(async || {
+            for (query, is_admin) in &cases {
+                let mut viewer = house.knock(query, |knocking| knocking.is_admin = *is_admin);
+                while house.room.is_empty() {
+                    futures_lite::future::yield_now().await;
+                }
+                let (command, query) = called(&house);
+                assert_eq!(
+                    (&command["tcpport"], &command["tcpaddr"]),
+                    (&json!("80"), &json!("10.0.0.5"))
+                );
+                let mut agent = house.connect(&query);
+                viewer.expect(Opcode::Text, b"c").await;
+                agent.expect(Opcode::Text, b"c").await;
+                let tunnels = house.world.hub.tunnels.all();
+                assert_eq!(tunnels[0].purpose.protocol, 12);
+                // Neither is a protocol chosen nor text passed on.
+                viewer.send(Opcode::Text, b"10").await;
+                viewer.send(Opcode::Binary, b"GET /").await;
+                agent.expect(Opcode::Binary, b"GET /").await;
+                drop((viewer, agent));
+                house.is_empty().await;
+            }
+        });
+    }
+}
+
+#[test]
+fn without_an_agent_there_is_no_tunnel() {
+    let house = House::new(Rights::FULL);
+    house.world.hub.agent_gone(&house.agent);
+    let query = format!("nodeid={}&tcpport=80&auth={}", node_id(2), house.auth("bob"));
+    house.tell(async || {
+        house.connect(&query).is_closed().await;
+        house.is_empty().await;
+    });
+}
+
+#[test]
+fn the_protocol_that_is_spoken_is_judged_by_the_rights_on_the_device() {
+    let house = House::new(Rights::REMOTE_CONTROL | Rights::NO_TERMINAL);
+    house.tell(async || {
+        let (mut viewer, mut agent) = house.session("a").await;
+        viewer.send(Opcode::Text, b"1").await;
+        viewer.is_closed().await;
+        agent.is_closed().await;
+        drop((viewer, agent));
+        house.is_empty().await;
+    });
+}
+
+#[test]
+fn whoever_poses_as_the_agent_is_still_judged() {
+    // The user sends the agent to the tunnel with a cookie of his own, and takes its place.
+    let house = House::new(Rights::VIEW_ONLY);
+    house.tell(async || {
+        let bearer = house.seal(json!({"ruserid": "user//bob", "x": "y"}));
+        let mut poser = house.connect(&format!("id=a&rauth={bearer}"));
+        let rauth = house.pass("bob", "a", Speech::Session);
+        let mut agent = house.connect(&format!("id=a&rauth={rauth}"));
+        // Neither end is logged in.
+        agent.is_closed().await;
+        drop(poser.stream.close().await);
+    });
+}
+
+#[test]
+fn a_lost_right_ends_the_tunnel_at_once() {
+    let losses: [fn(&House); 5] = [
+        |house| house.bob_may(Rights::REMOTE_CONTROL | Rights::NO_TERMINAL),
+        |house| house.bob_may(Rights::empty()),
+        |house| drop(house.world.hub.store.remove(RecordKey::User(user_id("bob")))),
+        |house| drop(house.world.hub.store.remove(RecordKey::Device(node_id(2)))),
+        |house| {
+            let bob = |link: &TunnelLink| link.purpose.user == user_id("bob");
+            assert_eq!(house.world.hub.tunnels.end("by the administrator", bob), 1);
+        },
+    ];
+    for lose in losses {
+        let house = House::new(Rights::FULL);
+        house.tell(async || {
+            let (mut viewer, mut agent) = house.session("a").await;
+            viewer.send(Opcode::Text, b"1").await;
+            agent.expect(Opcode::Text, b"1").await;
+            // What changes nothing for this tunnel does not end it.
+            house.bob_may(Rights::REMOTE_CONTROL | Rights::NO_FILES);
+            agent.send(Opcode::Binary, b"$ ").await;
+            viewer.expect(Opcode::Binary, b"$ ").await;
+            lose(&house);
+            viewer.is_closed().await;
+            agent.is_closed().await;
+            drop((viewer, agent));
+            house.is_empty().await;
+        });
+    }
+}
+
+#[test]
+fn beginning_and_end_are_events_with_what_passed() {
+    let house = House::new(Rights::FULL);
+    house.tell(async || {
+        let (mut viewer, mut agent) = house.session("a").await;
+        viewer.send(Opcode::Text, b"1").await;
+        agent.expect(Opcode::Text, b"1").await;
+        agent.send(Opcode::Binary, &[1; 1000]).await;
+        viewer.expect(Opcode::Binary, &[1; 1000]).await;
+        drop(agent);
+        viewer.is_closed().await;
+        drop(viewer);
+        house.is_empty().await;
+        let query = crate::store::EventQuery { limit: 10, ..Default::default() };
+        let told = house.world.hub.store.events(query).await;
+        let [end, start] = [0, 1].map(|n| &told[n].event);
+        assert_eq!((&*start.action, &start.body["msgid"]), ("relaylog", &json!(14)));
+        assert_eq!(
+            start.body["msg"],
+            r#"Started terminal session "a" from 127.0.0.1 to 127.0.0.1"#
+        );
+        assert_eq!(end.body["msgid"], 10);
+        assert_eq!(end.body["msgArgs"], json!(["a", "127.0.0.1", "127.0.0.1", 0]));
+        assert_eq!(end.node, Some(node_id(2)));
+        // Frames of 7 and 1008 bytes came; 3 and 1004, and the two `c`, went.
+        assert_eq!((&end.body["bytesin"], &end.body["bytesout"]), (&json!(1015), &json!(1013)));
+        for audience in [Audience::User(user_id("bob")), Audience::Device(node_id(2))] {
+            assert!(end.targets.contains(&audience), "{audience:?}");
+        }
+    });
+}
+
+#[test]
+fn a_stalled_end_stops_its_peer_and_nobody_else() {
+    let house = House::new(Rights::FULL);
+    house.tell(async || {
+        let (mut viewer, mut agent) = house.session("a").await;
+        viewer.send(Opcode::Text, b"5").await;
+        agent.expect(Opcode::Text, b"5").await;
+        let (mut other_viewer, mut other_agent) = house.session("b").await;
+        // More than sockets and pipe together can hold: the agent's end must block.
+        let block = vec![9; 8 << 20];
+        let frame = [&frame_header(Opcode::Binary, block.len() as u64)[..], &block].concat();
+        let (mut written, mut still) = (0, 0);
+        while still < 1000 {
+            let more = futures_lite::future::poll_once(agent.stream.write(&frame[written..])).await;
+            match more {
+                Some(n) => (written, still) = (written + n.unwrap(), 0),
+                None => still += 1,
+            }
+            futures_lite::future::yield_now().await;
+        }
+        assert!(written < 2 << 20, "{written} bytes were taken for an end that reads nothing");
+        // The other direction and the other tunnel go on.
+        viewer.send(Opcode::Text, b"{}").await;
+        agent.expect(Opcode::Text, b"{}").await;
+        other_agent.send(Opcode::Binary, b"x").await;
+        other_viewer.expect(Opcode::Binary, b"x").await;
+        // And nothing was lost.
+        let rest = async { agent.stream.write_all(&frame[written..]).await.unwrap() };
+        let (_, received) = futures_lite::future::zip(rest, viewer.next()).await;
+        assert!(received == Some((0x82, block)), "the frame arrives as it was sent");
+    });
+}
+
+#[test]
+fn json_pings_are_sent_only_if_the_settings_want_them() {
+    let mut config = Config::default();
+    config.settings.agent_ping = Some(Duration::from_millis(1));
+    let ping = br#"{"ctrlChannel":"102938","type":"ping"}"#;
+    let house = House::with(config, Rights::FULL);
+    house.tell(async || {
+        let (mut viewer, mut agent) = house.session("a").await;
+        viewer.expect(Opcode::Text, ping).await;
+        agent.expect(Opcode::Text, ping).await;
+        // Not as a datagram.
+        let (mut viewer, mut agent) = house.tunnel("b", Speech::Udp).await;
+        agent.send(Opcode::Binary, b"one").await;
+        viewer.expect(Opcode::Binary, b"one").await;
+        // Not to those who ask for none.
+        let query = format!("noping=1&id=c&auth={}", house.auth("bob"));
+        let mut viewer = house.connect(&query);
+        let rauth = house.pass("bob", "c", Speech::Session);
+        let mut agent = house.connect(&format!("id=c&rauth={rauth}"));
+        viewer.expect(Opcode::Text, b"c").await;
+        agent.expect(Opcode::Text, b"c").await;
+        agent.send(Opcode::Binary, b"one").await;
+        viewer.expect(Opcode::Binary, b"one").await;
+    });
+}
+
+impl House {
+    /// A share of bob's of that device, and the cookie of its guest.
+    fn share(&self, change: impl FnOnce(&mut Share)) -> String {
+        let mut share = Share {
+            public_id: "abcdefghijkl".into(),
+            node: node_id(2),
+            user: user_id("bob"),
+            guest_name: "Gus".into(),
+            protocols: 2,
+            consent: 8,
+            port: None,
+            url: String::new(),
+            start: None,
+            expires: None,
+            duration: None,
+            recurring: None,
+            view_only: true,
+        };
+        change(&mut share);
+        self.world.hub.store.put(share).later();
+        self.seal(json!({"userid": "user//bob", "domainid": "", "pid": "abcdefghijkl",
+            "nid": node_id(2).to_string(), "p": 7, "r": 8, "cf": 0, "gn": "Gus", "vo": false}))
+    }
+
+    /// Both ends of a guest's session: the server calls the agent.
+    async fn guest(&self, cookie: &str) -> (Peer, Peer) {
+        let mut viewer = self.connect(&format!("browser=1&p=2&id=a&auth={cookie}"));
+        while self.room.is_empty() {
+            futures_lite::future::yield_now().await;
+        }
+        let (command, query) = called(self);
+        assert_eq!((&command["guestname"], &command["consent"]), (&json!("Gus"), &json!(8)));
+        assert_eq!(command["soptions"]["usages"], json!([2]));
+        let mut agent = self.connect(&query);
+        viewer.expect(Opcode::Text, b"c").await;
+        agent.expect(Opcode::Text, b"c").await;
+        (viewer, agent)
+    }
+}
+
+#[test]
+fn a_guest_sees_what_was_shared_and_touches_nothing() {
+    let house = House::new(Rights::FULL);
+    let cookie = house.share(|_| {});
+    house.tell(async || {
+        let (mut viewer, mut agent) = house.guest(&cookie).await;
+        let tunnels = house.world.hub.tunnels.all();
+        assert_eq!(tunnels[0].purpose.share.as_deref(), Some("abcdefghijkl"));
+        assert_eq!(tunnels[0].purpose.guest.as_deref(), Some("Gus"));
+        viewer.send(Opcode::Text, b"2").await;
+        viewer.send(Opcode::Binary, &[0, 10, 0, 4]).await;
+        viewer.send(Opcode::Binary, &[0, 6, 0, 4]).await;
+        agent.expect(Opcode::Text, b"2").await;
+        agent.expect(Opcode::Binary, &[0, 6, 0, 4]).await;
+        house.world.hub.store.remove(RecordKey::Share("abcdefghijkl".into())).later();
+        viewer.is_closed().await;
+        drop((viewer, agent));
+        house.is_empty().await;
+    });
+}
+
+#[test]
+fn a_guest_is_no_user() {
+    let house = House::new(Rights::FULL);
+    let cookie = house.share(|_| {});
+    let node = node_id(2).to_string();
+    house.tell(async || {
+        for query in [
+            format!("p=1&id=a&auth={cookie}"),
+            format!("id=a&auth={cookie}"),
+            format!("p=2&auth={cookie}"),
+            format!("p=2&id=a&tcpport=80&nodeid={node}&auth={cookie}"),
+        ] {
+            assert_eq!(house.connect(&query).next().await, Some((0x88, vec![])), "{query}");
+        }
+        // Nor does a guest meet the ends of whoever shares.
+        let rauth = house.pass("bob", "a", Speech::Session);
+        let mut bobs = house.connect(&format!("id=a&rauth={rauth}"));
+        let mut guest = house.connect(&format!("p=2&id=a&auth={cookie}"));
+        guest.is_closed().await;
+        bobs.send(Opcode::Text, b"waits").await;
+        // And what is spoken counts, not the label.
+        let (mut viewer, _agent) = {
+            let mut viewer = house.connect(&format!("browser=1&p=2&id=b&auth={cookie}"));
+            while house.room.len() < 2 {
+                futures_lite::future::yield_now().await;
+            }
+            let (_, query) = called(&house);
+            let agent = house.connect(&query);
+            viewer.expect(Opcode::Text, b"c").await;
+            (viewer, agent)
+        };
+        viewer.send(Opcode::Text, b"1").await;
+        viewer.is_closed().await;
+    });
+}
+
+#[test]
+fn a_guests_time_is_up_when_the_share_says_so() {
+    let house = House::new(Rights::FULL);
+    let now = house.world.hub.now().0;
+    house.tell(async || {
+        let past = house.share(|share| share.expires = Some(Millis(now)));
+        house.connect(&format!("p=2&id=a&auth={past}")).is_closed().await;
+        let soon = house.share(|share| share.expires = Some(Millis(now + 600)));
+        let (mut viewer, agent) = house.guest(&soon).await;
+        viewer.is_closed().await;
+        drop((viewer, agent));
+        house.is_empty().await;
+    });
+}
+
+#[test]
+fn a_session_that_is_recorded_begins_with_cr_and_leaves_a_whole_file() {
+    let mut config = Config::default();
+    let domain = config.domains.entry(DomainId::default()).or_default();
+    domain.recording = Some(crate::config::Recording::default());
+    let house = House::with(config, Rights::FULL);
+    let data = tempfile::tempdir().unwrap();
+    let recordings = Recordings::new(house.world.hub.clone(), data.path());
+    house.room.set_recordings(recordings, house.executor.clone());
+    house.tell(async || {
+        let mut viewer = house.connect(&format!("p=1&id=a&auth={}", house.auth("bob")));
+        let rauth = house.pass("bob", "a", Speech::Session);
+        let mut agent = house.connect(&format!("p=1&id=a&rauth={rauth}"));
+        viewer.expect(Opcode::Text, b"cr").await;
+        agent.expect(Opcode::Text, b"cr").await;
+        viewer.send(Opcode::Text, b"1").await;
+        agent.expect(Opcode::Text, b"1").await;
+        agent.send(Opcode::Binary, b"what the shell says").await;
+        viewer.expect(Opcode::Binary, b"what the shell says").await;
+        drop((viewer, agent));
+        house.is_empty().await;
+        let folder = data.path().join("recordings");
+        loop {
+            futures_lite::future::yield_now().await;
+            let file = std::fs::read_dir(&folder).unwrap().flatten().next().unwrap();
+            let bytes = std::fs::read(file.path()).unwrap();
+            if !bytes.ends_with(b"MeshCentralMCREC") {
+                continue;
+            }
+            let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+            assert!(has(b"MeshCentralRelaySession") && has(b"what the shell says"));
+            // The word that opens the tunnel is not part of the session.
+            assert!(!has(b"\0\0\0\x02cr"));
+            break;
+        }
+    });
+}

@@ -1,0 +1,35 @@
+//! Who knocks at a tunnel, as the relay sees it: the room that keeps the door tells it who that is.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use serde_json::{Map, Value};
+
+use crate::model::{DomainId, UserId};
+
+/// A request for a tunnel, at the door.
+pub trait Visitor {
+    /// The tenant.
+    fn domain(&self) -> &DomainId;
+    /// Where the peer is.
+    fn remote(&self) -> SocketAddr;
+    /// What follows `?` in the request target, still encoded.
+    fn query(&self) -> &str;
+    /// Whether a page that opens a WebSocket comes from this server; true for what is no page.
+    fn is_own_origin(&self) -> bool;
+    /// True if it shows anything that could tell who the user is.
+    fn has_credentials(&self) -> bool;
+    /// Who the user is, by whatever the request shows; checking a password takes its time.
+    fn viewer(&self) -> impl Future<Output = Option<Viewer>>;
+    /// Who made this auth cookie, for requests that carry it under another name.
+    fn viewer_by_cookie(&self, cookie: &str) -> Option<Viewer>;
+}
+
+/// The user's end of a tunnel that was let in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Viewer {
+    /// Who.
+    pub user: UserId,
+    /// What the cookie says besides: where to, by which share. Empty if it was no cookie.
+    pub cookie: Map<String, Value>,
+}
