@@ -19,8 +19,9 @@ use common::{ADMIN, PASSWORD, Server, installation};
 use serde_json::{Value, json};
 
 /// What the tests run from, below `web/`.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     ".npmrc",
+    ".prettierignore",
     "package.json",
     "package-lock.json",
     "tsconfig.json",

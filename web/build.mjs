@@ -67,7 +67,10 @@ export async function bundle({ out, dev = false }) {
     return `assets/${basename(found[0])}`;
   };
   const script = file("src/main.tsx");
-  const initial = imported(result.metafile.outputs, outputs.find(([, o]) => o.entryPoint === "src/main.tsx")[0]);
+  const initial = imported(
+    result.metafile.outputs,
+    outputs.find(([, o]) => o.entryPoint === "src/main.tsx")[0],
+  );
   const preload = initial
     .map((name) => `<link rel="modulepreload" href="assets/${basename(name)}">`)
     .join("\n");

@@ -9,7 +9,12 @@ import { WebSocketServer } from "ws";
 
 import { FULL, HARDWARE, HEALTH, makeWorld, NETWORK, PROCESSES, SERVICES } from "./world.mjs";
 
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+};
 
 /** The same policy the program sends, so that a breach shows here first. */
 export function policy(host) {
@@ -62,7 +67,10 @@ async function answer(request, response, dist, state) {
         if (password === "wrong") return json({ result: "noauth" }, 401);
         if (password === "factor" && !token) {
           const hkey = { challenge: "AAAA", keyIds: [] };
-          return json({ result: "tokenrequired", twoFactorCookieDays: 30, ways: ["app", "key"], hwstate: "x", hkey }, 401);
+          return json(
+            { result: "tokenrequired", twoFactorCookieDays: 30, ways: ["app", "key"], hwstate: "x", hkey },
+            401,
+          );
         }
         if (password === "old") return json({ result: "passwordchange", hwstate: "x" }, 403);
         state.face = "in";
@@ -77,12 +85,21 @@ async function answer(request, response, dist, state) {
     }
   }
   if (pathname === "/welcome") {
-    return json({ setup: state.face === "setup", register: false, title: "Berger", subtitle: "board.example.org", version: "0.1.0" });
+    return json({
+      setup: state.face === "setup",
+      register: false,
+      title: "Berger",
+      subtitle: "board.example.org",
+      version: "0.1.0",
+    });
   }
   const path = pathname === "/" ? "index.html" : pathname.slice(1);
   try {
     const content = await readFile(join(dist, path.replace(/\.\./g, "")));
-    response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "text/plain", "content-security-policy": policy(request.headers.host) });
+    response.writeHead(200, {
+      "content-type": TYPES[extname(path)] ?? "text/plain",
+      "content-security-policy": policy(request.headers.host),
+    });
     response.end(content);
   } catch {
     response.writeHead(404);
@@ -102,7 +119,15 @@ function converse(socket, state) {
   socket.on("close", () => state.sockets.delete(socket));
   send({
     action: "serverinfo",
-    serverinfo: { name: "board.example.org", domain: "", domainsuffix: "", port: 443, features: 0x1000 | 0x20000, features2: 0x80, certExpire: 2524521600000 },
+    serverinfo: {
+      name: "board.example.org",
+      domain: "",
+      domainsuffix: "",
+      port: 443,
+      features: 0x1000 | 0x20000,
+      features2: 0x80,
+      certExpire: 2524521600000,
+    },
   });
   send({ action: "userinfo", userinfo: world.users[0] });
   socket.on("message", (data) => {
@@ -135,7 +160,13 @@ function reply(request, world) {
     case "wssessioncount":
       return [{ wssessions: { "user//admin": 2, "user//tom": 1 } }];
     case "events":
-      return [{ events: world.events.filter(({ nodeid }) => !request.nodeid || nodeid === request.nodeid).slice(0, request.limit) }];
+      return [
+        {
+          events: world.events
+            .filter(({ nodeid }) => !request.nodeid || nodeid === request.nodeid)
+            .slice(0, request.limit),
+        },
+      ];
     case "powertimeline":
       return [{ timeline: world.timeline(device) }];
     case "getsysinfo":
@@ -143,48 +174,144 @@ function reply(request, world) {
     case "getnetworkinfo":
       return [{ netif2: NETWORK, updateTime: world.now - 3_600_000 }];
     case "getNotes":
-      return [{ id: request.id, notes: encodeURIComponent("Admin password is in the safe.\nFan replaced in March; next check in autumn.") }];
+      return [
+        {
+          id: request.id,
+          notes: encodeURIComponent(
+            "Admin password is in the safe.\nFan replaced in March; next check in autumn.",
+          ),
+        },
+      ];
     case "deviceShares":
       return [
         {
           deviceShares: [
-            { p: 2, publicid: "a1", userid: "user//admin", guestName: "Support, Example GmbH", consent: 8, url: "https://board.example.org/sharing?c=Zk3", expireTime: world.now + 5_400_000, startTime: world.now - 1000, viewOnly: true },
-            { p: 5, publicid: "a2", userid: "user//tom", guestName: "Night watch", consent: 0, startTime: world.now, recurring: 1, duration: 60 },
+            {
+              p: 2,
+              publicid: "a1",
+              userid: "user//admin",
+              guestName: "Support, Example GmbH",
+              consent: 8,
+              url: "https://board.example.org/sharing?c=Zk3",
+              expireTime: world.now + 5_400_000,
+              startTime: world.now - 1000,
+              viewOnly: true,
+            },
+            {
+              p: 5,
+              publicid: "a2",
+              userid: "user//tom",
+              guestName: "Night watch",
+              consent: 0,
+              startTime: world.now,
+              recurring: 1,
+              duration: 60,
+            },
           ],
         },
       ];
     case "msg":
       return message(request);
     case "runcommands":
-      return [{ action: "msg", type: "runcommands", result: "up 9 days,  2:14,  1 user,  load average: 0.08, 0.03, 0.01\n" }];
+      return [
+        {
+          action: "msg",
+          type: "runcommands",
+          result: "up 9 days,  2:14,  1 user,  load average: 0.08, 0.03, 0.01\n",
+        },
+      ];
     case "previousLogins":
-      return [{ events: [107, 107, 110, 107].map((m, n) => ({ t: new Date(world.now - n * 9e7).toISOString(), m, a: [`192.168.10.${20 + n}`] })) }];
+      return [
+        {
+          events: [107, 107, 110, 107].map((m, n) => ({
+            t: new Date(world.now - n * 9e7).toISOString(),
+            m,
+            a: [`192.168.10.${20 + n}`],
+          })),
+        },
+      ];
     case "websessions":
       return [
         {
           sessions: [
-            { id: "1", ip: "192.168.10.20", agent: "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", since: world.now - 3e6, current: true },
-            { id: "2", ip: "192.168.10.44", agent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18) Safari/604.1", since: world.now - 2e8, current: false },
+            {
+              id: "1",
+              ip: "192.168.10.20",
+              agent: "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0",
+              since: world.now - 3e6,
+              current: true,
+            },
+            {
+              id: "2",
+              ip: "192.168.10.44",
+              agent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18) Safari/604.1",
+              since: world.now - 2e8,
+              current: false,
+            },
           ],
         },
       ];
     case "otp-hkey-get":
       return [{ keys: [{ i: 1, name: "Blue key on the ring", type: 1 }] }];
     case "otpauth-request":
-      return [{ secret: "JBSWY3DPEHPK3PXP", url: "otpauth://totp/board.example.org:admin?secret=JBSWY3DPEHPK3PXP&issuer=meshboard" }];
+      return [
+        {
+          secret: "JBSWY3DPEHPK3PXP",
+          url: "otpauth://totp/board.example.org:admin?secret=JBSWY3DPEHPK3PXP&issuer=meshboard",
+        },
+      ];
     case "otpauth-getpasswords":
-      return [{ passwords: Array.from({ length: 10 }, (_, n) => ({ p: 10_345_678 + n * 7_919_113, u: n > 1 })) }];
+      return [
+        { passwords: Array.from({ length: 10 }, (_, n) => ({ p: 10_345_678 + n * 7_919_113, u: n > 1 })) },
+      ];
     case "loginTokens":
-      return [{ loginTokens: [{ name: "backup script", tokenUser: "~t:abc", created: 0, expire: world.now + 9e9 }, { name: "status display", tokenUser: "~t:def", created: 0, expire: 0 }] }];
+      return [
+        {
+          loginTokens: [
+            { name: "backup script", tokenUser: "~t:abc", created: 0, expire: world.now + 9e9 },
+            { name: "status display", tokenUser: "~t:def", created: 0, expire: 0 },
+          ],
+        },
+      ];
     case "createLoginToken":
-      return [{ name: request.name, tokenUser: "~t:H3k2mQ9vXw71LpZs", tokenPass: "qN8xR2vYb6TzKd0WmJ4u", created: 0, expire: 0 }];
+      return [
+        {
+          name: request.name,
+          tokenUser: "~t:H3k2mQ9vXw71LpZs",
+          tokenPass: "qN8xR2vYb6TzKd0WmJ4u",
+          created: 0,
+          expire: 0,
+        },
+      ];
     case "createInviteLink":
-      return [{ url: "https://board.example.org/agentinvite?c=9tDq1uCeAacPeVzbJrRhWRcHymGCP6UBWfJnS07H", result: "ok" }];
+      return [
+        {
+          url: "https://board.example.org/agentinvite?c=9tDq1uCeAacPeVzbJrRhWRcHymGCP6UBWfJnS07H",
+          result: "ok",
+        },
+      ];
     case "createDeviceShareLink":
-      return [{ url: "https://board.example.org/sharing?c=23YOUw9z4nzYSTovfOTyamp4qAxTjNbgD2tI", result: "OK" }];
+      return [
+        { url: "https://board.example.org/sharing?c=23YOUw9z4nzYSTovfOTyamp4qAxTjNbgD2tI", result: "OK" },
+      ];
     case "serverstats":
       if (!request.interval) return [];
-      return [{ bare: true, totalmem: 3.9e9, freemem: 1.1e9, availablemem: 2.9e9, cpuavg: [0.12, 0.1, 0.09], values: { ServerState: { AgentSessions: world.devices.filter((d) => d.conn & 1).length, ConnectedUsers: 2, RelaySessions: 1 } } }];
+      return [
+        {
+          bare: true,
+          totalmem: 3.9e9,
+          freemem: 1.1e9,
+          availablemem: 2.9e9,
+          cpuavg: [0.12, 0.1, 0.09],
+          values: {
+            ServerState: {
+              AgentSessions: world.devices.filter((d) => d.conn & 1).length,
+              ConnectedUsers: 2,
+              RelaySessions: 1,
+            },
+          },
+        },
+      ];
     case "servertimelinestats":
       return [{ events: world.stats.slice(-request.hours) }];
     case "serverhealth":
@@ -193,7 +320,19 @@ function reply(request, world) {
       return [{ value: `Unknown command "${request.value}", type "help" for list of available commands.` }];
     case "changedevice":
       Object.assign(device, { name: request.name ?? device.name });
-      return [{ action: "event", bare: true, event: { action: "changenode", nodeid: device._id, node: device, msg: `Changed device ${device.name}` } }, { result: "ok" }];
+      return [
+        {
+          action: "event",
+          bare: true,
+          event: {
+            action: "changenode",
+            nodeid: device._id,
+            node: device,
+            msg: `Changed device ${device.name}`,
+          },
+        },
+        { result: "ok" },
+      ];
     case "wakedevices":
       return [{ result: "Used 2 device(s) to send wake packets" }];
     case "addmeshuser":
@@ -213,7 +352,11 @@ function message(request) {
     case "console":
       return [
         { result: "OK" },
-        from(request.value === "info" ? "Current Core: Nov 12 2025, 1093847563\r\nPlatform: linux.\r\nServer URL: wss://board.example.org/agent.ashx." : "Unknown command, type \"help\" for list of available commands."),
+        from(
+          request.value === "info"
+            ? "Current Core: Nov 12 2025, 1093847563\r\nPlatform: linux.\r\nServer URL: wss://board.example.org/agent.ashx."
+            : 'Unknown command, type "help" for list of available commands.',
+        ),
       ];
     default:
       return [{ result: "OK" }];

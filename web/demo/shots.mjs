@@ -16,7 +16,13 @@ const target = join(here, "../../target/shots");
 const LOOKS = {
   light: { colorScheme: "light", viewport: { width: 1280, height: 820 } },
   dark: { colorScheme: "dark", viewport: { width: 1280, height: 820 } },
-  phone: { colorScheme: "light", viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
+  phone: {
+    colorScheme: "light",
+    viewport: { width: 390, height: 780 },
+    deviceScaleFactor: 2,
+    isMobile: true,
+    hasTouch: true,
+  },
 };
 
 const device = (n) => (world) => `#/device/${encodeURIComponent(world.devices[n]._id.slice(6))}`;
@@ -95,16 +101,29 @@ const wanted = process.argv.slice(2);
 const dist = join(here, "out");
 await bundle({ out: dist });
 await mkdir(target, { recursive: true });
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--force-color-profile=srgb"] });
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--force-color-profile=srgb"],
+});
 const problems = [];
 for (const [look, options] of Object.entries(LOOKS)) {
   for (const [name, face, address, act] of PAGES) {
-    if (wanted.length > 0 && !wanted.some((word) => `${name}-${look}` === word || name === word || look === word)) continue;
+    if (
+      wanted.length > 0 &&
+      !wanted.some((word) => `${name}-${look}` === word || name === word || look === word)
+    )
+      continue;
     const devices = face === "many" ? 2000 : 0;
     const demo = await serve({ dist, face: ["setup", "login"].includes(face) ? face : "in", devices });
     const context = await browser.newContext({ ...options, reducedMotion: "reduce", locale: "en-GB" });
     const page = await context.newPage();
-    page.on("console", (message) => message.type() === "error" && !/WebSocket|40[14]/.test(message.text()) && problems.push(`${name}: ${message.text()}`));
+    page.on(
+      "console",
+      (message) =>
+        message.type() === "error" &&
+        !/WebSocket|40[14]/.test(message.text()) &&
+        problems.push(`${name}: ${message.text()}`),
+    );
     page.on("pageerror", (error) => problems.push(`${name}: ${error}`));
     await page.goto(demo.url + address(demo.world));
     await page.locator("h1").first().waitFor();

@@ -81,14 +81,33 @@ export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
     },
     ...(n === 1 && { invite: { codes: ["bakery-2026"], flags: 2 } }),
   }));
-  const crew = { _id: `ugrp//${key(random)}`, type: "ugrp", name: "Workshop crew", desc: "Everybody at the machines", domain: "", links: {} };
+  const crew = {
+    _id: `ugrp//${key(random)}`,
+    type: "ugrp",
+    name: "Workshop crew",
+    desc: "Everybody at the machines",
+    domain: "",
+    links: {},
+  };
   groups[2].links[crew._id] = { name: crew.name, rights: 8 | 64 | 16384 };
-  crew.links = { "user//tom": { rights: 1 }, "user//ines": { rights: 1 }, [groups[2]._id]: { rights: 8 | 64 | 16384 } };
+  crew.links = {
+    "user//tom": { rights: 1 },
+    "user//ines": { rights: 1 },
+    [groups[2]._id]: { rights: 8 | 64 | 16384 },
+  };
 
   const entries = [...NAMED];
   for (let n = 0; entries.length < number; n++) {
     const state = ["on", "on", "on", "off", "sleep"][Math.floor(random() * 5)];
-    entries.push([n % 3, `station-${n + 1}`, Math.floor(random() * SYSTEMS.length), n % 4 === 0 ? ["floor"] : [], "", state, ""]);
+    entries.push([
+      n % 3,
+      `station-${n + 1}`,
+      Math.floor(random() * SYSTEMS.length),
+      n % 4 === 0 ? ["floor"] : [],
+      "",
+      state,
+      "",
+    ]);
   }
   const lastconnects = {};
   const devices = entries.map(([group, name, system, tags, user, state, desc], n) => {
@@ -129,10 +148,30 @@ export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
 
   const seconds = (ms) => Math.floor(ms / 1000);
   const users = [
-    user("admin", { siteadmin: FULL, realname: "Ada Berger", email: "ada@example.org", emailVerified: true, otpsecret: 1, otpkeys: 8, links: Object.fromEntries(groups.map(({ _id }) => [_id, { rights: FULL }])) }),
-    user("clara", { realname: "Clara Berger", email: "clara@example.org", links: { [groups[0]._id]: groups[0].links["user//clara"] } }),
-    user("tom", { realname: "Tom Fischer", siteadmin: 2, otphkeys: 1, links: { [groups[1]._id]: groups[1].links["user//tom"], [crew._id]: { rights: 1 } } }),
-    user("ines", { email: "ines@example.org", links: { [crew._id]: { rights: 1 }, [devices[11]._id]: { rights: 8 | 16384 } } }),
+    user("admin", {
+      siteadmin: FULL,
+      realname: "Ada Berger",
+      email: "ada@example.org",
+      emailVerified: true,
+      otpsecret: 1,
+      otpkeys: 8,
+      links: Object.fromEntries(groups.map(({ _id }) => [_id, { rights: FULL }])),
+    }),
+    user("clara", {
+      realname: "Clara Berger",
+      email: "clara@example.org",
+      links: { [groups[0]._id]: groups[0].links["user//clara"] },
+    }),
+    user("tom", {
+      realname: "Tom Fischer",
+      siteadmin: 2,
+      otphkeys: 1,
+      links: { [groups[1]._id]: groups[1].links["user//tom"], [crew._id]: { rights: 1 } },
+    }),
+    user("ines", {
+      email: "ines@example.org",
+      links: { [crew._id]: { rights: 1 }, [devices[11]._id]: { rights: 8 | 16384 } },
+    }),
     user("trainee", { siteadmin: 32, passchange: -1 }),
   ];
   function user(name, more) {
@@ -183,7 +222,8 @@ export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
     const start = seconds(now - 9.4 * DAY);
     const list = [0, start, 1];
     let at = start;
-    const night = device.pwr === 1 && ["nas", "gateway", "living-room", "kitchen-board"].includes(device.name);
+    const night =
+      device.pwr === 1 && ["nas", "gateway", "living-room", "kitchen-board"].includes(device.name);
     while (!night && at < seconds(now) - 86_400) {
       const on = 30_000 + Math.floor(random() * 9_000);
       list.push(on, random() < 0.3 ? 4 : 8, 86_400 - on, 1);
@@ -191,7 +231,18 @@ export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
     }
     return list;
   };
-  return { me, groups, devices, users, userGroups: { [crew._id]: crew }, lastconnects, events, stats, timeline, now };
+  return {
+    me,
+    groups,
+    devices,
+    users,
+    userGroups: { [crew._id]: crew },
+    lastconnects,
+    events,
+    stats,
+    timeline,
+    now,
+  };
 }
 
 export const HARDWARE = {
@@ -225,7 +276,14 @@ export const HARDWARE = {
 export const NETWORK = {
   lo: [{ mac: "00:00:00:00:00:00", type: "ethernet", status: "up", address: "127.0.0.1", family: "IPv4" }],
   eth0: [
-    { mac: "02:4B:11:9A:30:01", type: "ethernet", status: "up", address: "192.168.10.15", family: "IPv4", gateway: "192.168.10.1" },
+    {
+      mac: "02:4B:11:9A:30:01",
+      type: "ethernet",
+      status: "up",
+      address: "192.168.10.15",
+      family: "IPv4",
+      gateway: "192.168.10.1",
+    },
     { mac: "02:4B:11:9A:30:01", type: "ethernet", status: "up", address: "fd00::15", family: "IPv6" },
   ],
   wlan0: [{ mac: "02:4B:11:9A:30:02", type: "wireless", status: "down" }],
@@ -246,7 +304,16 @@ export const PROCESSES = Object.fromEntries(
   ].map(([pid, user, cmd]) => [pid, { pid: String(pid), user, cmd }]),
 );
 
-export const SERVICES = ["cron", "dbus", "meshagent", "nginx", "postgresql", "ssh", "systemd-journald", "systemd-networkd"].map((name) => ({
+export const SERVICES = [
+  "cron",
+  "dbus",
+  "meshagent",
+  "nginx",
+  "postgresql",
+  "ssh",
+  "systemd-journald",
+  "systemd-networkd",
+].map((name) => ({
   name,
   serviceType: "systemd",
 }));

@@ -15,10 +15,15 @@ export function Authenticator({ user }: { user: User }) {
   const enrol = () => dialog("Authenticator app", (close) => <Enrol close={close} />);
   const codes = () => dialog("Backup codes", (close) => <Codes close={close} />);
   const remove = () =>
-    confirm("Remove the authenticator app?", <p>From then on your password alone is enough.</p>, "Remove", async () => {
-      const frame = await client.ask("otpauth-clear", {}, { check: false });
-      if (frame["success"] !== true) throw new Error("The server refused.");
-    });
+    confirm(
+      "Remove the authenticator app?",
+      <p>From then on your password alone is enough.</p>,
+      "Remove",
+      async () => {
+        const frame = await client.ask("otpauth-clear", {}, { check: false });
+        if (frame["success"] !== true) throw new Error("The server refused.");
+      },
+    );
   return (
     <Card
       title="Second step"
@@ -71,8 +76,13 @@ function Enrol({ close }: { close(): void }) {
       disabled={!/^\d{6}$/.test(code.trim())}
       onCancel={close}
       onSubmit={async () => {
-        const frame = await client.ask("otpauth-setup", { secret: offer.secret, token: code.trim() }, { check: false });
-        if (frame["success"] !== true) throw new Error("That code is not right. Is the clock of the phone set?");
+        const frame = await client.ask(
+          "otpauth-setup",
+          { secret: offer.secret, token: code.trim() },
+          { check: false },
+        );
+        if (frame["success"] !== true)
+          throw new Error("That code is not right. Is the clock of the phone set?");
         close();
         void dialog("Backup codes", (close) => <Codes close={close} fresh />);
       }}
@@ -83,7 +93,16 @@ function Enrol({ close }: { close(): void }) {
         <div class="grow stack" style={{ minWidth: "12rem" }}>
           <span class="small muted">Or type this into the app:</span>
           <CopyBox text={offer.secret} label="the secret" />
-          <Input label="Code" class="code-input" inputMode="numeric" autocomplete="one-time-code" maxLength={6} value={code} onValue={setCode} autoFocus />
+          <Input
+            label="Code"
+            class="code-input"
+            inputMode="numeric"
+            autocomplete="one-time-code"
+            maxLength={6}
+            value={code}
+            onValue={setCode}
+            autoFocus
+          />
         </div>
       </div>
     </Form>
@@ -106,7 +125,9 @@ function Codes({ close, fresh }: { close(): void; fresh?: boolean }) {
   const unused = codes.filter(({ u }) => u).map(({ p }) => String(p).padStart(8, "0"));
   return (
     <div class="stack">
-      <p class="muted">Each of these works once, when the phone is not at hand. Keep them where only you find them.</p>
+      <p class="muted">
+        Each of these works once, when the phone is not at hand. Keep them where only you find them.
+      </p>
       {unused.length > 0 ? (
         <ul class="codes mono">
           {unused.map((code) => (

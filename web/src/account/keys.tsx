@@ -39,7 +39,9 @@ export function SecurityKeys() {
         </Button>
       }
     >
-      {keys.length === 0 && <p class="muted">A key you touch is the strongest second step: it cannot be phished.</p>}
+      {keys.length === 0 && (
+        <p class="muted">A key you touch is the strongest second step: it cannot be phished.</p>
+      )}
       <ul class="items">
         {keys.map((key) => (
           <li key={key.i}>
@@ -49,7 +51,13 @@ export function SecurityKeys() {
                 <Words text={key.name} />
               </strong>
             </div>
-            <Button kind="plain" small icon="trash" label={`Remove ${plain(key.name)}`} onClick={() => void remove(key)} />
+            <Button
+              kind="plain"
+              small
+              icon="trash"
+              label={`Remove ${plain(key.name)}`}
+              onClick={() => void remove(key)}
+            />
           </li>
         ))}
       </ul>
@@ -67,13 +75,24 @@ function Add({ close, done }: { close(): void; done(): void }) {
       onSubmit={async () => {
         const start = await client.ask("webauthn-startregister", { name: name.trim() }, { check: false });
         const response = await registration(start["request"] as Registration);
-        const end = await client.ask("webauthn-endregister", { response }, { check: false, also: ["otp-hkey-setup-response", "otp-hkey-get"] });
+        const end = await client.ask(
+          "webauthn-endregister",
+          { response },
+          { check: false, also: ["otp-hkey-setup-response", "otp-hkey-get"] },
+        );
         if (end["result"] === false) throw new Error("The server did not accept the key.");
         done();
         close();
       }}
     >
-      <Input label="Name" placeholder="What it looks like, where it is" value={name} onValue={setName} maxLength={64} autoFocus />
+      <Input
+        label="Name"
+        placeholder="What it looks like, where it is"
+        value={name}
+        onValue={setName}
+        maxLength={64}
+        autoFocus
+      />
     </Form>
   );
 }

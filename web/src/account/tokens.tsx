@@ -22,10 +22,15 @@ export function Tokens() {
   const tokens = list as LoginToken[];
   const add = () => dialog("New login token", (close) => <Add close={close} done={asked.again} />);
   const remove = (token: LoginToken) =>
-    confirm(`Take ${plain(token.name)} back?`, <p>Programs that use it are logged out.</p>, "Take back", async () => {
-      await client.ask("loginTokens", { remove: [token.tokenUser] }, { check: false });
-      asked.again();
-    });
+    confirm(
+      `Take ${plain(token.name)} back?`,
+      <p>Programs that use it are logged out.</p>,
+      "Take back",
+      async () => {
+        await client.ask("loginTokens", { remove: [token.tokenUser] }, { check: false });
+        asked.again();
+      },
+    );
   return (
     <Card
       title="Login tokens"
@@ -36,7 +41,11 @@ export function Tokens() {
         </Button>
       }
     >
-      {tokens.length === 0 && <p class="muted">For scripts and tools: a name and a password of their own, without your second step.</p>}
+      {tokens.length === 0 && (
+        <p class="muted">
+          For scripts and tools: a name and a password of their own, without your second step.
+        </p>
+      )}
       <ul class="items">
         {tokens.map((token) => (
           <li key={token.tokenUser}>
@@ -45,9 +54,17 @@ export function Tokens() {
               <strong class="ellipsis">
                 <Words text={token.name} />
               </strong>
-              <span class="small muted">{token.expire ? `until ${dateTime(token.expire)}` : "does not expire"}</span>
+              <span class="small muted">
+                {token.expire ? `until ${dateTime(token.expire)}` : "does not expire"}
+              </span>
             </div>
-            <Button kind="plain" small icon="trash" label={`Take ${plain(token.name)} back`} onClick={() => void remove(token)} />
+            <Button
+              kind="plain"
+              small
+              icon="trash"
+              label={`Take ${plain(token.name)} back`}
+              onClick={() => void remove(token)}
+            />
           </li>
         ))}
       </ul>
@@ -86,7 +103,14 @@ function Add({ close, done }: { close(): void; done(): void }) {
         setMade({ user: String(frame["tokenUser"]), pass: String(frame["tokenPass"]) });
       }}
     >
-      <Input label="For" placeholder="Which program or script" value={name} onValue={setName} maxLength={100} autoFocus />
+      <Input
+        label="For"
+        placeholder="Which program or script"
+        value={name}
+        onValue={setName}
+        maxLength={100}
+        autoFocus
+      />
       <Select
         label="Works for"
         value={minutes}

@@ -18,7 +18,15 @@ export interface Options {
 
 export type ListRow = Row &
   (
-    | { kind: "group"; id: string; name: string; group: Group | undefined; count: number; online: number; folded: boolean }
+    | {
+        kind: "group";
+        id: string;
+        name: string;
+        group: Group | undefined;
+        count: number;
+        online: number;
+        folded: boolean;
+      }
     | { kind: "device"; device: Device; first: boolean; last: boolean }
     | { kind: "tiles"; devices: Device[] }
   );
@@ -60,10 +68,13 @@ export function arrange(
     if (part) part.push(device);
     else parts.set(id, [device]);
   }
-  const ids = [...parts.keys()].sort((a, b) => order(a, b) || names.compare(groups.get(a)?.name ?? "", groups.get(b)?.name ?? ""));
+  const ids = [...parts.keys()].sort(
+    (a, b) => order(a, b) || names.compare(groups.get(a)?.name ?? "", groups.get(b)?.name ?? ""),
+  );
   const compare = comparison(options.sort, ranks, lastSeen);
   const arranged: Arranged = { rows: [], devices: [], places: new Map(), matching };
-  for (const id of ids) addGroup(arranged, id, groups.get(id), (parts.get(id) as Device[]).sort(compare), options);
+  for (const id of ids)
+    addGroup(arranged, id, groups.get(id), (parts.get(id) as Device[]).sort(compare), options);
   return arranged;
 }
 
@@ -72,7 +83,13 @@ function order(a: string, b: string): number {
   return Number(a === WITHOUT) - Number(b === WITHOUT);
 }
 
-function addGroup(into: Arranged, id: string, group: Group | undefined, devices: Device[], options: Options): void {
+function addGroup(
+  into: Arranged,
+  id: string,
+  group: Group | undefined,
+  devices: Device[],
+  options: Options,
+): void {
   const folded = options.folded.has(id) && options.filter.trim() === "";
   into.rows.push({
     kind: "group",
@@ -112,7 +129,11 @@ function ranked(devices: readonly Device[]): ReadonlyMap<string, number> {
   return places;
 }
 
-function comparison(sort: Options["sort"], ranks: ReadonlyMap<string, number>, lastSeen: ReadonlyMap<string, number>) {
+function comparison(
+  sort: Options["sort"],
+  ranks: ReadonlyMap<string, number>,
+  lastSeen: ReadonlyMap<string, number>,
+) {
   const byName = (a: Device, b: Device) => (ranks.get(a.name) ?? 0) - (ranks.get(b.name) ?? 0);
   switch (sort) {
     case "name":

@@ -13,7 +13,9 @@ const stack: Bound[] = [];
 /** True while letters go into a field or a dialog is open. */
 function isBusy(event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement | null;
-  const typing = target?.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
+  const typing = target?.closest(
+    "input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]",
+  );
   return Boolean(typing) || document.querySelector("dialog[open]") !== null;
 }
 
@@ -21,7 +23,9 @@ export function listenForKeys(): void {
   addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isBusy(event)) return;
     // Enter and blank belong to what has the focus.
-    const focused = (event.target as HTMLElement | null)?.closest("a, button, input, summary, [role=menuitem]");
+    const focused = (event.target as HTMLElement | null)?.closest(
+      "a, button, input, summary, [role=menuitem]",
+    );
     if (focused && (event.key === "Enter" || event.key === " ")) return;
     for (const { keys } of [...stack].reverse()) {
       const run = keys.current[event.key];

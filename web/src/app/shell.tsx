@@ -60,9 +60,7 @@ function Starting() {
 function Shell() {
   const { page: path, rest, query } = route.value;
   const page = pages.find((page) => page.path === path && page.visible?.() !== false);
-  const keys = Object.fromEntries(
-    shown().map(({ nav, path }) => [nav.key, () => go(path)] as const),
-  );
+  const keys = Object.fromEntries(shown().map(({ nav, path }) => [nav.key, () => go(path)] as const));
   useKeys({ ...keys, "?": showShortcuts, "/": focusSearch });
   useEffect(() => {
     document.title = `${page?.title ?? "Not found"} · ${server.value?.title || "meshboard"}`;
@@ -76,9 +74,7 @@ function Shell() {
       <Side current={path} />
       <LinkBar />
       <main id="main" tabIndex={-1}>
-        <Fence key={path}>
-          {page ? <page.show rest={rest} query={query} /> : <Lost />}
-        </Fence>
+        <Fence key={path}>{page ? <page.show rest={rest} query={query} /> : <Lost />}</Fence>
       </main>
     </div>
   );
@@ -136,7 +132,13 @@ function Side({ current }: { current: string }) {
 }
 
 /** Pages that belong to another one in the navigation. */
-const PARENTS: Record<string, string> = { device: "devices", add: "devices", group: "groups", user: "users", usergroup: "users" };
+const PARENTS: Record<string, string> = {
+  device: "devices",
+  add: "devices",
+  group: "groups",
+  user: "users",
+  usergroup: "users",
+};
 
 function isWithin(current: string, path: string): boolean {
   return current === path || PARENTS[current] === path;
@@ -192,12 +194,14 @@ function Who() {
 function LinkBar() {
   const state = link.value;
   if (state.state === "open") return null;
-  const seconds = state.state === "waiting" ? Math.ceil((state.until - Math.max(now.value, Date.now())) / 1000) : 0;
+  const seconds =
+    state.state === "waiting" ? Math.ceil((state.until - Math.max(now.value, Date.now())) / 1000) : 0;
   return (
     <div class="link-bar" role="status">
       <span class="spinner" />
       <span>
-        The connection to the server is lost. {state.state === "waiting" && seconds > 3 ? "It is tried again soon." : "Connecting…"}
+        The connection to the server is lost.{" "}
+        {state.state === "waiting" && seconds > 3 ? "It is tried again soon." : "Connecting…"}
       </span>
       {state.state === "waiting" && (
         <Button small onClick={() => client.hurry()}>

@@ -17,7 +17,9 @@ const SHORTCUTS: [string, string][] = [
 ];
 
 export function showShortcuts(): void {
-  const navigation = pages.flatMap((page) => (page.nav && page.visible?.() !== false ? [[page.nav.key, page.title] as const] : []));
+  const navigation = pages.flatMap((page) =>
+    page.nav && page.visible?.() !== false ? [[page.nav.key, page.title] as const] : [],
+  );
   void dialog(
     "Keyboard",
     () => (
@@ -33,8 +35,8 @@ export function showShortcuts(): void {
         <div class="stack">
           <h3>Searching devices</h3>
           <p class="muted small">
-            Words are looked for everywhere; several must all be there. “or” stands between alternatives, a minus before a
-            word excludes it, quotes keep words together.
+            Words are looked for everywhere; several must all be there. “or” stands between alternatives, a
+            minus before a word excludes it, quotes keep words together.
           </p>
           <div class="shortcuts words">
             {KEYS.map(([key, words]) => (

@@ -71,7 +71,13 @@ export function domain(): string {
 }
 
 /** Bits of `features` and `features2` that the page asks for. */
-export const Feature = { noUserFiles: 0x8, secondFactor: 0x1000, webAuthn: 0x20000, tokenSession: 0x100, loginTokens: 0x80 };
+export const Feature = {
+  noUserFiles: 0x8,
+  secondFactor: 0x1000,
+  webAuthn: 0x20000,
+  tokenSession: 0x100,
+  loginTokens: 0x80,
+};
 
 export function feature(bit: number): boolean {
   return ((client.greeting.value?.server.features ?? 0) & bit) !== 0;

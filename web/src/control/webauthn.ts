@@ -49,7 +49,10 @@ export async function registration(request: Registration): Promise<object> {
       ...request,
       challenge: bytes(request.challenge),
       user: { ...request.user, id: bytes(request.user.id) },
-      excludeCredentials: (request.excludeCredentials ?? []).map(({ id }) => ({ type: "public-key", id: bytes(id) })),
+      excludeCredentials: (request.excludeCredentials ?? []).map(({ id }) => ({
+        type: "public-key",
+        id: bytes(id),
+      })),
     },
   });
   if (!(credential instanceof PublicKeyCredential)) throw new Error("No key was touched.");

@@ -44,7 +44,8 @@ export const ACTIONS: Action[] = [
     icon: "restart",
     right: Right.power,
     fits: connected,
-    start: (devices) => sure("Restart", devices, "Restarting", (device) => power(device, POWER.restart), Right.power),
+    start: (devices) =>
+      sure("Restart", devices, "Restarting", (device) => power(device, POWER.restart), Right.power),
   },
   {
     id: "sleep",
@@ -52,7 +53,8 @@ export const ACTIONS: Action[] = [
     icon: "sleep",
     right: Right.power,
     fits: connected,
-    start: (devices) => sure("Sleep", devices, "Putting to sleep", (device) => power(device, POWER.sleep), Right.power),
+    start: (devices) =>
+      sure("Sleep", devices, "Putting to sleep", (device) => power(device, POWER.sleep), Right.power),
   },
   {
     id: "off",
@@ -60,10 +62,25 @@ export const ACTIONS: Action[] = [
     icon: "power",
     right: Right.power,
     fits: connected,
-    start: (devices) => sure("Power off", devices, "Powering off", (device) => power(device, POWER.off), Right.power),
+    start: (devices) =>
+      sure("Power off", devices, "Powering off", (device) => power(device, POWER.off), Right.power),
   },
-  { id: "run", words: "Run command…", icon: "terminal", right: Right.runCommands, fits: connected, start: askCommand },
-  { id: "message", words: "Show message…", icon: "message", right: Right.chat, fits: connected, start: askMessage },
+  {
+    id: "run",
+    words: "Run command…",
+    icon: "terminal",
+    right: Right.runCommands,
+    fits: connected,
+    start: askCommand,
+  },
+  {
+    id: "message",
+    words: "Show message…",
+    icon: "message",
+    right: Right.chat,
+    fits: connected,
+    start: askMessage,
+  },
   { id: "tags", words: "Tags…", icon: "tag", right: Right.manageDevices, start: askTags },
   { id: "move", words: "Move to group…", icon: "move", right: Right.manageDevices, start: askGroup },
   { id: "remove", words: "Remove…", icon: "trash", right: Right.uninstall, danger: true, start: askRemoval },
@@ -124,7 +141,9 @@ const AT_ONCE = 6;
 
 /** Does one thing to each device and shows how each took it; one device needs no list. */
 export async function onEach(title: string, devices: Device[], step: Step, right: number): Promise<void> {
-  const outcomes = signal(new Map<string, Outcome>(devices.map(({ _id }) => [_id, { state: "waiting", words: "" }])));
+  const outcomes = signal(
+    new Map<string, Outcome>(devices.map(({ _id }) => [_id, { state: "waiting", words: "" }])),
+  );
   const set = (device: Device, outcome: Outcome) => {
     outcomes.value = new Map(outcomes.value).set(device._id, outcome);
   };
@@ -156,7 +175,8 @@ export async function onEach(title: string, devices: Device[], step: Step, right
 
 function Outcomes(props: { devices: Device[]; outcomes: { value: Map<string, Outcome> } }) {
   const outcomes = props.outcomes.value;
-  const number = (state: Outcome["state"]) => [...outcomes.values()].filter((outcome) => outcome.state === state).length;
+  const number = (state: Outcome["state"]) =>
+    [...outcomes.values()].filter((outcome) => outcome.state === state).length;
   const left = number("waiting") + number("running");
   return (
     <div class="stack">
@@ -204,7 +224,13 @@ function Command({ devices, close }: { devices: Device[]; close(): void }) {
   const [shell, setShell] = useState<Shell>("0");
   const [who, setWho] = useState<RunAs>("0");
   const step: Step = async (device) => {
-    const body = { nodeids: [device._id], type: Number(shell), cmds: text, runAsUser: Number(who), reply: true };
+    const body = {
+      nodeids: [device._id],
+      type: Number(shell),
+      cmds: text,
+      runAsUser: Number(who),
+      reply: true,
+    };
     const frame = await client.ask("runcommands", body, { check: false, timeout: 120_000, bare: false });
     const result = typeof frame.result === "string" ? frame.result : "";
     if (frame.action === "msg" || /^ok$/i.test(result)) return result.trimEnd() || "No output";
@@ -263,7 +289,12 @@ function Message({ devices, close }: { devices: Device[]; close(): void }) {
   const step: Step = async (device) => {
     const heading = title.trim() || "Message";
     if (kind === "toast") await client.ask("toast", { nodeids: [device._id], title: heading, msg: text });
-    else await client.ask("msg", { type: "messagebox", nodeid: device._id, title: heading, msg: text }, { bare: false });
+    else
+      await client.ask(
+        "msg",
+        { type: "messagebox", nodeid: device._id, title: heading, msg: text },
+        { bare: false },
+      );
     return "Shown";
   };
   return (
@@ -296,7 +327,10 @@ function askTags(devices: Device[]): void {
 }
 
 export function splitTags(text: string): string[] {
-  const tags = text.split(",").map((tag) => tag.trim()).filter(Boolean);
+  const tags = text
+    .split(",")
+    .map((tag) => tag.trim())
+    .filter(Boolean);
   return [...new Set(tags)];
 }
 
@@ -435,7 +469,13 @@ export function Bulk({ devices, onClear }: { devices: Device[]; onClear(): void 
       <strong>{devices.length}</strong>
       <span class="words muted">selected</span>
       {direct.map((action) => (
-        <Button key={action.id} kind="plain" icon={action.icon} label={action.words.replace("…", "")} onClick={() => action.start(devices)} />
+        <Button
+          key={action.id}
+          kind="plain"
+          icon={action.icon}
+          label={action.words.replace("…", "")}
+          onClick={() => action.start(devices)}
+        />
       ))}
       <BulkMore actions={actions.filter((action) => !direct.includes(action))} devices={devices} />
       <Button kind="plain" icon="close" label="Clear the selection" onClick={onClear} />

@@ -24,7 +24,9 @@ export default function About({ group, rights }: GroupSectionProps) {
   return (
     <Card
       title="Group"
-      tools={has(rights, Right.editGroup) && <Button kind="plain" small icon="edit" label="Edit" onClick={edit} />}
+      tools={
+        has(rights, Right.editGroup) && <Button kind="plain" small icon="edit" label="Edit" onClick={edit} />
+      }
     >
       <div class="stack">
         <Facts
@@ -38,7 +40,11 @@ export default function About({ group, rights }: GroupSectionProps) {
         {me().links?.[group._id] && (
           <fieldset class="stack tight">
             <legend class="small muted">Tell me when</legend>
-            <Bits bits={NOTIFY} value={notify} onValue={(bits) => client.tell("changemeshnotify", { meshid: group._id, notify: bits })} />
+            <Bits
+              bits={NOTIFY}
+              value={notify}
+              onValue={(bits) => client.tell("changemeshnotify", { meshid: group._id, notify: bits })}
+            />
           </fieldset>
         )}
       </div>

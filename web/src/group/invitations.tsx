@@ -16,11 +16,14 @@ export default function Invitations({ group, rights }: GroupSectionProps) {
   const editable = has(rights, Right.editGroup);
   const invite = () => dialog("Invite by a link", (close) => <Invite group={group} close={close} />);
   const edit = () => dialog("Invitation codes", (close) => <Codes group={group} close={close} />);
-  const clear = () => attempt(() => client.ask("editmesh", { meshid: group._id, invite: "*" }), "The codes are gone");
+  const clear = () =>
+    attempt(() => client.ask("editmesh", { meshid: group._id, invite: "*" }), "The codes are gone");
   return (
     <Card title="Invitations">
       <div class="stack">
-        <p class="muted">Somebody opens the link on a device and installs the agent; the device then appears in this group.</p>
+        <p class="muted">
+          Somebody opens the link on a device and installs the agent; the device then appears in this group.
+        </p>
         <div class="row wrap">
           <Button icon="link" onClick={invite}>
             Make a link
@@ -38,7 +41,9 @@ export default function Invitations({ group, rights }: GroupSectionProps) {
                 {code}
               </Badge>
             ))}
-            {editable && <Button kind="plain" small icon="trash" label="Remove the codes" onClick={() => void clear()} />}
+            {editable && (
+              <Button kind="plain" small icon="trash" label="Remove the codes" onClick={() => void clear()} />
+            )}
           </div>
         )}
       </div>
@@ -71,7 +76,11 @@ export function Invite({ group, close }: { group: Group; close(): void }) {
       action="Make the link"
       onCancel={close}
       onSubmit={async () => {
-        const frame = await client.ask("createInviteLink", { meshid: group._id, expire: Number(hours), flags: Number(flags) });
+        const frame = await client.ask("createInviteLink", {
+          meshid: group._id,
+          expire: Number(hours),
+          flags: Number(flags),
+        });
         if (typeof frame["url"] !== "string") throw new Error("The server made no link.");
         setUrl(frame["url"]);
       }}
@@ -104,18 +113,26 @@ export function Invite({ group, close }: { group: Group; close(): void }) {
 
 function Codes({ group, close }: { group: Group; close(): void }) {
   const [text, setText] = useState(group.invite?.codes?.join(", ") ?? "");
-  const codes = text.split(",").map((code) => code.trim()).filter(Boolean);
+  const codes = text
+    .split(",")
+    .map((code) => code.trim())
+    .filter(Boolean);
   return (
     <Form
       action="Save"
       disabled={codes.length === 0}
       onCancel={close}
       onSubmit={async () => {
-        await client.ask("editmesh", { meshid: group._id, invite: { codes, flags: group.invite?.flags ?? 2 } });
+        await client.ask("editmesh", {
+          meshid: group._id,
+          invite: { codes, flags: group.invite?.flags ?? 2 },
+        });
         close();
       }}
     >
-      <p class="small muted">Who types one of these words at “/invite” on this server gets the agent of this group.</p>
+      <p class="small muted">
+        Who types one of these words at “/invite” on this server gets the agent of this group.
+      </p>
       <Input label="Codes" hint="Separated by commas" value={text} onValue={setText} autoFocus />
     </Form>
   );

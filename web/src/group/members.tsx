@@ -13,9 +13,15 @@ import { Bits, Form, Input, Segments, Select } from "../parts/field.tsx";
 
 export default function Members({ group, rights }: GroupSectionProps) {
   const managed = has(rights, Right.manageUsers);
-  const holders = Object.entries(group.links ?? {}).sort(([, a], [, b]) => (b.rights >>> 0) - (a.rights >>> 0));
+  const holders = Object.entries(group.links ?? {}).sort(
+    ([, a], [, b]) => (b.rights >>> 0) - (a.rights >>> 0),
+  );
   const edit = (id?: string) =>
-    dialog(id ? nameOf(id, group) : "Add somebody", (close) => <Member group={group} id={id} mine={rights} close={close} />, { wide: true });
+    dialog(
+      id ? nameOf(id, group) : "Add somebody",
+      (close) => <Member group={group} id={id} mine={rights} close={close} />,
+      { wide: true },
+    );
   const remove = (id: string) =>
     confirm("Take the rights away?", <p>{nameOf(id, group)} no longer sees this group.</p>, "Take away", () =>
       client.ask("removemeshuser", { meshid: group._id, userid: id }),
@@ -46,8 +52,20 @@ export default function Members({ group, rights }: GroupSectionProps) {
               </div>
               {managed && !mine && (
                 <>
-                  <Button kind="plain" small icon="edit" label={`Rights of ${nameOf(id, group)}`} onClick={() => edit(id)} />
-                  <Button kind="plain" small icon="close" label={`Remove ${nameOf(id, group)}`} onClick={() => void remove(id)} />
+                  <Button
+                    kind="plain"
+                    small
+                    icon="edit"
+                    label={`Rights of ${nameOf(id, group)}`}
+                    onClick={() => edit(id)}
+                  />
+                  <Button
+                    kind="plain"
+                    small
+                    icon="close"
+                    label={`Remove ${nameOf(id, group)}`}
+                    onClick={() => void remove(id)}
+                  />
                 </>
               )}
             </li>
@@ -59,17 +77,22 @@ export default function Members({ group, rights }: GroupSectionProps) {
 }
 
 function nameOf(id: string, group: Group): string {
-  return plain(store.userGroups.get(id)?.name ?? store.users.get(id)?.name ?? group.links?.[id]?.name ?? short(id));
+  return plain(
+    store.userGroups.get(id)?.name ?? store.users.get(id)?.name ?? group.links?.[id]?.name ?? short(id),
+  );
 }
 
 type Preset = "use" | "operate" | "all" | "own";
 
 const USE = Right.remoteControl | Right.chat | Right.notes | Right.details;
-const OPERATE = USE | Right.wake | Right.power | Right.runCommands | Right.agentConsole | Right.manageDevices | Right.relay;
+const OPERATE =
+  USE | Right.wake | Right.power | Right.runCommands | Right.agentConsole | Right.manageDevices | Right.relay;
 const PRESETS: Record<Exclude<Preset, "own">, number> = { use: USE, operate: OPERATE, all: FULL };
 
 function presetOf(rights: number): Preset {
-  const found = (Object.entries(PRESETS) as [Preset, number][]).find(([, bits]) => bits >>> 0 === rights >>> 0);
+  const found = (Object.entries(PRESETS) as [Preset, number][]).find(
+    ([, bits]) => bits >>> 0 === rights >>> 0,
+  );
   return found?.[0] ?? "own";
 }
 
@@ -85,9 +108,14 @@ function Member(props: { group: Group; id: string | undefined; mine: number; clo
   const save = async () => {
     const target = id ?? who;
     const named = target.includes("/") ? { userids: [target] } : { usernames: [target.trim()] };
-    const frame = await client.ask("addmeshuser", { meshid: group._id, ...named, meshadmin: rights }, { check: false });
+    const frame = await client.ask(
+      "addmeshuser",
+      { meshid: group._id, ...named, meshadmin: rights },
+      { check: false },
+    );
     const failed = frame["failed"];
-    if (failed === undefined ? !/^(ok|added)/i.test(String(frame.result)) : Number(failed) > 0) throw new Error(String(frame.result));
+    if (failed === undefined ? !/^(ok|added)/i.test(String(frame.result)) : Number(failed) > 0)
+      throw new Error(String(frame.result));
     close();
   };
   return (
@@ -100,7 +128,10 @@ function Member(props: { group: Group; id: string | undefined; mine: number; clo
             onValue={setWho}
             options={[
               ["", "Choose …"],
-              ...userGroups.map((group): [string, string] => [group._id, `${plain(group.name)} (user group)`]),
+              ...userGroups.map((group): [string, string] => [
+                group._id,
+                `${plain(group.name)} (user group)`,
+              ]),
               ...users.map((user): [string, string] => [user._id, plain(user.name)]),
             ]}
           />

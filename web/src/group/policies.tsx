@@ -13,9 +13,15 @@ export default function Policies({ group }: GroupSectionProps) {
   const [consent, setConsent] = useState(group.consent ?? 0);
   const [flags, setFlags] = useState(group.flags ?? 0);
   const [days, setDays] = useState(String(group.expireDevs ?? 0));
-  const changed = consent !== (group.consent ?? 0) || flags !== (group.flags ?? 0) || Number(days) !== (group.expireDevs ?? 0);
+  const changed =
+    consent !== (group.consent ?? 0) ||
+    flags !== (group.flags ?? 0) ||
+    Number(days) !== (group.expireDevs ?? 0);
   const save = () =>
-    attempt(() => client.ask("editmesh", { meshid: group._id, consent, flags, expireDevs: Number(days) || 0 }), "Saved");
+    attempt(
+      () => client.ask("editmesh", { meshid: group._id, consent, flags, expireDevs: Number(days) || 0 }),
+      "Saved",
+    );
   return (
     <Card
       title="Consent and behaviour"

@@ -88,7 +88,10 @@ function keyed(key: string, value: string): Test | null {
     case "desc":
       return (device) => within(device.desc);
     case "agent":
-      return stated(value, { online: (d) => ((d.conn ?? 0) & 1) !== 0, offline: (d) => ((d.conn ?? 0) & 1) === 0 });
+      return stated(value, {
+        online: (d) => ((d.conn ?? 0) & 1) !== 0,
+        offline: (d) => ((d.conn ?? 0) & 1) === 0,
+      });
     case "power":
       return stated(value, {
         on: (d) => d.pwr === 1,

@@ -28,7 +28,9 @@ export function bytes(count: number | undefined): string {
 
 /** `16 GB`, as memory is sold: powers of two. */
 export function memory(count: number): string {
-  return count >= 2 ** 30 ? `${Number((count / 2 ** 30).toFixed(1))} GB` : `${Math.round(count / 2 ** 20)} MB`;
+  return count >= 2 ** 30
+    ? `${Number((count / 2 ** 30).toFixed(1))} GB`
+    : `${Math.round(count / 2 ** 20)} MB`;
 }
 
 /** `5 min`, `3 h`, `12 days`. */
@@ -66,7 +68,9 @@ export function dateTime(time: number | undefined): string {
 /** A time for a list of events: the hour today, else the day too. */
 export function moment(time: number, now: number): string {
   const seconds = SECONDS.format(time);
-  return new Date(time).toDateString() === new Date(now).toDateString() ? seconds : `${date(time)}, ${seconds}`;
+  return new Date(time).toDateString() === new Date(now).toDateString()
+    ? seconds
+    : `${date(time)}, ${seconds}`;
 }
 
 /** `1,234`. */
@@ -132,7 +136,17 @@ export function stateWords(device: Device): string {
 }
 
 export function powerWords(power: number | undefined): string {
-  const names = ["Unknown", "On", "Sleeping", "Sleeping", "Deep sleep", "Hibernating", "Off", "Present", "Off"];
+  const names = [
+    "Unknown",
+    "On",
+    "Sleeping",
+    "Sleeping",
+    "Deep sleep",
+    "Hibernating",
+    "Off",
+    "Present",
+    "Off",
+  ];
   return names[power ?? 0] ?? "Unknown";
 }
 
@@ -144,7 +158,8 @@ export function system(device: Device): System {
   if (text.includes("windows")) return "windows";
   if (/mac ?os|darwin|os x/.test(text)) return "apple";
   if (/android|ios/.test(text)) return "phone";
-  if (/linux|debian|ubuntu|fedora|bsd|raspbian|suse|centos|red hat|openwrt|alpine|arch|mint/.test(text)) return "linux";
+  if (/linux|debian|ubuntu|fedora|bsd|raspbian|suse|centos|red hat|openwrt|alpine|arch|mint/.test(text))
+    return "linux";
   const id = device.agent?.id ?? 0;
   if ([1, 2, 3, 4, 34, 42, 43].includes(id)) return "windows";
   if ([16, 29, 10005].includes(id)) return "apple";
@@ -154,7 +169,10 @@ export function system(device: Device): System {
 
 /** `Windows 11 Pro` out of `Microsoft Windows 11 Pro - 24H2/26100`. */
 export function systemName(device: Device): string {
-  return (device.osdesc ?? "").replace(/^Microsoft\s+/, "").replace(/\s+-\s+.*$/, "").replace(/\s+\(.*\)$/, "");
+  return (device.osdesc ?? "")
+    .replace(/^Microsoft\s+/, "")
+    .replace(/\s+-\s+.*$/, "")
+    .replace(/\s+\(.*\)$/, "");
 }
 
 /** Texts that agents and people gave may turn the line round or hide in it. */

@@ -57,11 +57,17 @@ export function readHardware(value: unknown): Hardware {
   const mobile = tree(hardware["mobile"]);
   const system = tree(windows["osinfo"]);
   const part = (title: string, from: Tree, names: [string, string][]) => {
-    const facts = names.map(([key, name]): [string, string] => [name, text(from[key])]).filter(([, value]) => value !== "");
+    const facts = names
+      .map(([key, name]): [string, string] => [name, text(from[key])])
+      .filter(([, value]) => value !== "");
     return { title, facts };
   };
-  const processors = list(windows["cpu"]).map((cpu) => text(cpu["Name"]) || text(cpu["Caption"])).filter(Boolean);
-  const graphics = Array.isArray(ids["gpu_name"]) ? ids["gpu_name"].map(text).filter(Boolean) : [text(ids["gpu_name"])].filter(Boolean);
+  const processors = list(windows["cpu"])
+    .map((cpu) => text(cpu["Name"]) || text(cpu["Caption"]))
+    .filter(Boolean);
+  const graphics = Array.isArray(ids["gpu_name"])
+    ? ids["gpu_name"].map(text).filter(Boolean)
+    : [text(ids["gpu_name"])].filter(Boolean);
   const parts = [
     part("System", system, [
       ["Caption", "Name"],
@@ -97,7 +103,12 @@ export function readHardware(value: unknown): Hardware {
       ].filter(([, value]) => value !== ""),
     },
   ].filter(({ facts }) => facts.length > 0);
-  return { parts, memory: memory(windows, linux, darwin), disks: disks(ids), volumes: volumes(windows, linux, darwin) };
+  return {
+    parts,
+    memory: memory(windows, linux, darwin),
+    disks: disks(ids),
+    volumes: volumes(windows, linux, darwin),
+  };
 }
 
 function memory(windows: Tree, linux: Tree, darwin: Tree): Hardware["memory"] {
@@ -105,12 +116,16 @@ function memory(windows: Tree, linux: Tree, darwin: Tree): Hardware["memory"] {
     ...list(windows["memory"]).map((m) => ({
       place: text(m["BankLabel"]) || text(m["DeviceLocator"]),
       size: number(m["Capacity"]),
-      kind: [text(m["Speed"]) && `${text(m["Speed"])} MHz`, text(m["Manufacturer"])].filter(Boolean).join(", "),
+      kind: [text(m["Speed"]) && `${text(m["Speed"])} MHz`, text(m["Manufacturer"])]
+        .filter(Boolean)
+        .join(", "),
     })),
     ...list(tree(linux["memory"])["Memory_Device"]).map((m) => ({
       place: text(m["Locator"]),
       size: size(m["Size"]),
-      kind: [text(m["Type"]), text(m["Speed"]), text(m["Manufacturer"])].filter((t) => t && t !== "Unknown").join(", "),
+      kind: [text(m["Type"]), text(m["Speed"]), text(m["Manufacturer"])]
+        .filter((t) => t && t !== "Unknown")
+        .join(", "),
     })),
     ...list(darwin["memory"]).map((m) => ({
       place: text(m["DeviceLocator"]),
@@ -135,7 +150,11 @@ function volumes(...systems: Tree[]): Hardware["volumes"] {
         const volume = tree(value);
         const free = volume["sizeremaining"] ?? volume["available"];
         const place = text(volume["mount_point"]) || (/^[A-Z]$/.test(name) ? `${name}:` : name);
-        return { name: place, size: number(volume["size"]), ...(free !== undefined && { free: number(free) }) };
+        return {
+          name: place,
+          size: number(volume["size"]),
+          ...(free !== undefined && { free: number(free) }),
+        };
       })
       .filter(({ size }) => size > 0),
   );
@@ -157,6 +176,9 @@ export function readInterfaces(value: unknown): Interface[] {
         up: all.some((entry) => entry["status"] === "up"),
       };
     })
-    .filter(({ addresses, mac }) => !addresses.includes("127.0.0.1") && (mac !== "00:00:00:00:00:00" || addresses.length > 0))
+    .filter(
+      ({ addresses, mac }) =>
+        !addresses.includes("127.0.0.1") && (mac !== "00:00:00:00:00:00" || addresses.length > 0),
+    )
     .sort((a, b) => Number(b.addresses.length > 0) - Number(a.addresses.length > 0));
 }

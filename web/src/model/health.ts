@@ -43,13 +43,28 @@ const CAUSES: Record<string, Cause> = {
     words: "Agents without the agent key",
     fix: "agentKey is set, and these were installed before. Install them again from here.",
   },
-  overload: { words: "Connections beyond what the server takes at once", fix: "Passes by itself; agents come back." },
-  tls: { words: "Failed TLS handshakes", fix: "Mostly scanners. If an agent of yours is among them, look at its clock." },
+  overload: {
+    words: "Connections beyond what the server takes at once",
+    fix: "Passes by itself; agents come back.",
+  },
+  tls: {
+    words: "Failed TLS handshakes",
+    fix: "Mostly scanners. If an agent of yours is among them, look at its clock.",
+  },
   http: { words: "Requests that were not HTTP", fix: "Mostly scanners. Nothing to do." },
   websocket: { words: "Broken WebSockets", fix: "A proxy in between may cut long messages." },
-  address: { words: "Addresses that are not allowed", fix: "See agentAllowedIP, userAllowedIP and the blocked ones in config.json." },
-  user_auth: { words: "Failed logins", fix: "If they were not yours: set up the second step for every account." },
-  banned: { words: "Networks locked out after failed logins", fix: "They may try again after a while; see maxInvalidLogin." },
+  address: {
+    words: "Addresses that are not allowed",
+    fix: "See agentAllowedIP, userAllowedIP and the blocked ones in config.json.",
+  },
+  user_auth: {
+    words: "Failed logins",
+    fix: "If they were not yours: set up the second step for every account.",
+  },
+  banned: {
+    words: "Networks locked out after failed logins",
+    fix: "They may try again after a while; see maxInvalidLogin.",
+  },
 };
 
 export interface Refusal extends Cause {
@@ -62,7 +77,10 @@ export function refusals(refused: Record<string, number>): Refusal[] {
   return Object.entries(refused)
     .filter(([, number]) => number > 0)
     .map(([cause, number]) => ({ cause, number, ...(CAUSES[cause] ?? { words: cause, fix: "" }) }))
-    .sort((a, b) => Number(b.cause.startsWith("agent")) - Number(a.cause.startsWith("agent")) || b.number - a.number);
+    .sort(
+      (a, b) =>
+        Number(b.cause.startsWith("agent")) - Number(a.cause.startsWith("agent")) || b.number - a.number,
+    );
 }
 
 const MONTH = 30 * 86_400_000;

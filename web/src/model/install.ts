@@ -17,7 +17,8 @@ const BACKGROUND = 2;
 /** The ways to install on `target`. `base` is where the page is, `group` the short id of the group. */
 export function installers(target: Target, base: URL, group: string): Installer[] {
   const id = encodeURIComponent(group);
-  const agent = (number: number) => `${base.pathname}meshagents?id=${number}&meshid=${id}&installflags=${BACKGROUND}`;
+  const agent = (number: number) =>
+    `${base.pathname}meshagents?id=${number}&meshid=${id}&installflags=${BACKGROUND}`;
   const server = `${base.origin}${base.pathname}`.replace(/\/$/, "");
   switch (target) {
     case "windows":

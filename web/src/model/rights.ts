@@ -188,7 +188,10 @@ export function summary(rights: number): string {
   const granted = RIGHTS.flatMap((part) => part.rights).filter(({ bit }) => rights & bit);
   const limits = LIMITS.filter(({ bit }) => rights & bit);
   if (granted.length === 0) return "Sees it";
-  const first = granted.slice(0, 3).map(({ words }) => words).join(", ");
+  const first = granted
+    .slice(0, 3)
+    .map(({ words }) => words)
+    .join(", ");
   const more = granted.length > 3 ? ` and ${granted.length - 3} more` : "";
   return first + more + (limits.length > 0 ? ", limited" : "");
 }

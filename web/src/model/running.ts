@@ -23,7 +23,9 @@ export function readProcesses(value: unknown): Process[] {
     const pid = Number(entry["pid"] ?? key);
     const command = text(entry["cmd"]) || text(entry["path"]);
     // The idle "processes" of Windows and macOS cannot be ended and have no command.
-    return Number.isSafeInteger(pid) && pid > 0 && command ? [{ pid, user: text(entry["user"]), command }] : [];
+    return Number.isSafeInteger(pid) && pid > 0 && command
+      ? [{ pid, user: text(entry["user"]), command }]
+      : [];
   });
 }
 
@@ -32,8 +34,16 @@ export function readServices(value: unknown): Service[] {
     const name = text(entry["name"]);
     if (!name) return [];
     const status = entry["status"];
-    const state = typeof status === "object" && status !== null ? text((status as Record<string, unknown>)["state"]) : "";
-    return [{ name, title: text(entry["displayName"]) || name, state: state.toLowerCase(), running: state.toUpperCase() === "RUNNING" }];
+    const state =
+      typeof status === "object" && status !== null ? text((status as Record<string, unknown>)["state"]) : "";
+    return [
+      {
+        name,
+        title: text(entry["displayName"]) || name,
+        state: state.toLowerCase(),
+        running: state.toUpperCase() === "RUNNING",
+      },
+    ];
   });
   return services.sort((a, b) => a.title.localeCompare(b.title, "en"));
 }
@@ -50,7 +60,10 @@ function entries(value: unknown): [string, Record<string, unknown>][] {
   if (typeof parsed !== "object" || parsed === null) return [];
   return Object.entries(parsed)
     .slice(0, MOST)
-    .filter((entry): entry is [string, Record<string, unknown>] => typeof entry[1] === "object" && entry[1] !== null);
+    .filter(
+      (entry): entry is [string, Record<string, unknown>] =>
+        typeof entry[1] === "object" && entry[1] !== null,
+    );
 }
 
 function text(value: unknown): string {

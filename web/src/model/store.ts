@@ -96,7 +96,8 @@ export class Store {
   }
 
   clear(): void {
-    for (const map of [this.#devices, this.#groups, this.#users, this.#userGroups, this.#sessions]) map.clear();
+    for (const map of [this.#devices, this.#groups, this.#users, this.#userGroups, this.#sessions])
+      map.clear();
     this.#lastSeen.clear();
     this.#events = [];
     this.#me = null;
@@ -119,7 +120,10 @@ export class Store {
         this.#touch("users");
         break;
       case "usergroups":
-        replace(this.#userGroups, Object.entries(record<UserGroup>(frame["ugroups"])).map(([_id, group]) => ({ ...group, _id })));
+        replace(
+          this.#userGroups,
+          Object.entries(record<UserGroup>(frame["ugroups"])).map(([_id, group]) => ({ ...group, _id })),
+        );
         this.#touch("userGroups");
         break;
       case "wssessioncount":

@@ -28,7 +28,9 @@ export default function Account() {
       </div>
       {fixed && (
         <Notice>
-          {byToken ? "You are logged in with a login token. It may not change the account." : "Your account's settings are kept by the administrator."}
+          {byToken
+            ? "You are logged in with a login token. It may not change the account."
+            : "Your account's settings are kept by the administrator."}
         </Notice>
       )}
       <div class="cards">
@@ -84,8 +86,22 @@ function Password({ close }: { close(): void }) {
         close();
       }}
     >
-      <Input label="Password now" type="password" autocomplete="current-password" value={old} onValue={setOld} autoFocus />
-      <Input label="New password" type="password" autocomplete="new-password" value={first} onValue={setFirst} hint={first && strength(first)} />
+      <Input
+        label="Password now"
+        type="password"
+        autocomplete="current-password"
+        value={old}
+        onValue={setOld}
+        autoFocus
+      />
+      <Input
+        label="New password"
+        type="password"
+        autocomplete="new-password"
+        value={first}
+        onValue={setFirst}
+        hint={first && strength(first)}
+      />
       <Input
         label="Once more"
         type="password"
@@ -114,11 +130,14 @@ function changed(oldpass: string, newpass: string): Promise<void> {
     const off = client.on("msg", (frame) => {
       if (frame["type"] !== "notify" || frame["titleid"] !== 4) return;
       const id = Number(frame["msgid"]);
-      const words = problems[id] ?? (typeof frame["value"] === "string" ? frame["value"] : "The password was not changed.");
+      const words =
+        problems[id] ??
+        (typeof frame["value"] === "string" ? frame["value"] : "The password was not changed.");
       end(() => (id === 20 ? resolve() : reject(new Error(words))));
     });
     const timer = setTimeout(() => end(() => reject(new Error("The server did not answer."))), 15_000);
-    if (!client.tell("changepassword", { oldpass, newpass, hint: "" })) end(() => reject(new Error("There is no connection to the server.")));
+    if (!client.tell("changepassword", { oldpass, newpass, hint: "" }))
+      end(() => reject(new Error("There is no connection to the server.")));
   });
 }
 
@@ -167,7 +186,9 @@ function Sessions() {
   const everywhere = () =>
     confirm(
       "Log out everywhere?",
-      <p>All your other sessions end, on every device. Login cookies and remembered devices are forgotten.</p>,
+      <p>
+        All your other sessions end, on every device. Login cookies and remembered devices are forgotten.
+      </p>,
       "Log out everywhere",
       () => client.ask("logoutall"),
     );
@@ -205,7 +226,13 @@ function Sessions() {
             {session.current ? (
               <Badge kind="ok">this one</Badge>
             ) : (
-              <Button kind="plain" small icon="close" label="End this session" onClick={() => void end(session)} />
+              <Button
+                kind="plain"
+                small
+                icon="close"
+                label="End this session"
+                onClick={() => void end(session)}
+              />
             )}
           </li>
         ))}

@@ -87,9 +87,14 @@ export default function Add({ rest: [key] }: PageProps) {
           <Install group={group} target={target} />
         </Step>
         <Step number={4} title="Or let somebody else do it">
-          <p class="muted">A link, for a person who has the device at hand; or a QR code for one who stands before it.</p>
+          <p class="muted">
+            A link, for a person who has the device at hand; or a QR code for one who stands before it.
+          </p>
           <div>
-            <Button icon="link" onClick={() => dialog("Invite by a link", (close) => <Invite group={group} close={close} />)}>
+            <Button
+              icon="link"
+              onClick={() => dialog("Invite by a link", (close) => <Invite group={group} close={close} />)}
+            >
               Make a link
             </Button>
           </div>
@@ -100,7 +105,15 @@ export default function Add({ rest: [key] }: PageProps) {
   );
 }
 
-function Step({ number, title, children }: { number: number; title: string; children: preact.ComponentChildren }) {
+function Step({
+  number,
+  title,
+  children,
+}: {
+  number: number;
+  title: string;
+  children: preact.ComponentChildren;
+}) {
   return (
     <li>
       <span class="number" aria-hidden="true">
@@ -118,8 +131,8 @@ function LocalName() {
   if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) return null;
   return (
     <Notice kind="warn">
-      You reach this server as <strong>{location.host}</strong>. Other machines cannot. Open this page by a name or
-      address they can reach, or the commands below will not work there.
+      You reach this server as <strong>{location.host}</strong>. Other machines cannot. Open this page by a
+      name or address they can reach, or the commands below will not work there.
     </Notice>
   );
 }
@@ -161,7 +174,8 @@ function Way({ way }: { way: Installer }) {
 function Arrived({ group }: { group: Group }) {
   const [opened] = useState(Date.now());
   const fresh = [...store.devices.values()].filter(
-    ({ meshid, firstconnect, agct }) => meshid === group._id && Math.max(firstconnect ?? 0, agct ?? 0) > opened,
+    ({ meshid, firstconnect, agct }) =>
+      meshid === group._id && Math.max(firstconnect ?? 0, agct ?? 0) > opened,
   );
   return (
     <div role="status">

@@ -55,7 +55,11 @@ function Shown({ device, tabPath }: { device: Device; tabPath: string }) {
       <Head device={device} rights={rights} />
       <nav class="tabs" aria-label="Parts of this device">
         {tabs.map(({ path, title }) => (
-          <a key={path} href={to("device", short(device._id), path)} aria-current={path === tab?.path ? "page" : undefined}>
+          <a
+            key={path}
+            href={to("device", short(device._id), path)}
+            aria-current={path === tab?.path ? "page" : undefined}
+          >
             {title}
           </a>
         ))}

@@ -14,7 +14,18 @@ import { short, type Device } from "../control/wire.ts";
 import { Bulk, deviceMenu } from "../device/actions.tsx";
 import { count, grouped, plain, state, stateWords, systemName } from "../model/format.ts";
 import { has, Right } from "../model/rights.ts";
-import { Ago, Badge, Button, Dot, Empty, Icon, Picture, SystemIcon, Waiting, Words } from "../parts/basic.tsx";
+import {
+  Ago,
+  Badge,
+  Button,
+  Dot,
+  Empty,
+  Icon,
+  Picture,
+  SystemIcon,
+  Waiting,
+  Words,
+} from "../parts/basic.tsx";
 import { Check, Segments } from "../parts/field.tsx";
 import { Menu } from "../parts/menu.tsx";
 import { Virtual, type VirtualHandle } from "../parts/virtual.tsx";
@@ -96,7 +107,11 @@ function summary(matching: number, online: number, filter: string): string {
   return store.devices.size === 0 ? "" : `${online} of ${grouped(store.devices.size)} online`;
 }
 
-function useListKeys(arranged: { devices: Device[]; places: Map<string, number> }, handle: { current: VirtualHandle | null }, filter: string) {
+function useListKeys(
+  arranged: { devices: Device[]; places: Map<string, number> },
+  handle: { current: VirtualHandle | null },
+  filter: string,
+) {
   const move = (step: number) => {
     // What is folded up cannot be stood on.
     const there = arranged.devices.filter((device) => arranged.places.has(device._id));
@@ -152,7 +167,17 @@ function Toolbar({ filter, chosen, shown }: { filter: string; chosen: Device[]; 
           }}
         />
         <span class="after">
-          {filter ? <Button icon="close" kind="plain" small label="Clear the search" onClick={() => setQuery("filter", "")} /> : !narrow.value && <kbd>/</kbd>}
+          {filter ? (
+            <Button
+              icon="close"
+              kind="plain"
+              small
+              label="Clear the search"
+              onClick={() => setQuery("filter", "")}
+            />
+          ) : (
+            !narrow.value && <kbd>/</kbd>
+          )}
         </span>
       </div>
       <Menu
@@ -182,7 +207,12 @@ function Toolbar({ filter, chosen, shown }: { filter: string; chosen: Device[]; 
         ]}
       />
       {groupsWith(Right.manageDevices).length > 0 && (
-        <Button kind="primary" icon="plus" label={narrow.value ? "Add device" : undefined} onClick={() => go("add")}>
+        <Button
+          kind="primary"
+          icon="plus"
+          label={narrow.value ? "Add device" : undefined}
+          onClick={() => go("add")}
+        >
           {narrow.value ? undefined : "Add device"}
         </Button>
       )}
@@ -221,7 +251,10 @@ function Line({ row, columns }: { row: ListRow; columns: number }) {
       return <DeviceLine device={row.device} first={row.first} last={row.last} />;
     case "tiles":
       return (
-        <div class="tile-row" style={{ gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))`, height: "100%" }}>
+        <div
+          class="tile-row"
+          style={{ gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))`, height: "100%" }}
+        >
           {row.devices.map((device) => (
             <Tile key={device._id} device={device} />
           ))}
@@ -293,7 +326,12 @@ function DeviceLine({ device, first, last }: { device: Device; first: boolean; l
         else location.hash = href;
       }}
     >
-      <Check quiet label={`Select ${plain(device.name)}`} checked={selected.value.has(device._id)} onValue={() => toggle(device._id)} />
+      <Check
+        quiet
+        label={`Select ${plain(device.name)}`}
+        checked={selected.value.has(device._id)}
+        onValue={() => toggle(device._id)}
+      />
       {!narrow.value && (
         <span class="system">
           <SystemIcon device={device} />
@@ -322,14 +360,23 @@ function DeviceLine({ device, first, last }: { device: Device; first: boolean; l
       <span class="cell ellipsis">
         <Seen device={device} />
       </span>
-      <Menu label={`Actions for ${plain(device.name)}`} kind="plain" small items={[narrow.value && selectItem(device), ...deviceMenu(device)]} />
+      <Menu
+        label={`Actions for ${plain(device.name)}`}
+        kind="plain"
+        small
+        items={[narrow.value && selectItem(device), ...deviceMenu(device)]}
+      />
     </div>
   );
 }
 
 /** On a phone the boxes appear with the first selection, which begins here. */
 function selectItem({ _id }: Device) {
-  return { words: selected.value.has(_id) ? "Select no more" : "Select", icon: "check", run: () => toggle(_id) };
+  return {
+    words: selected.value.has(_id) ? "Select no more" : "Select",
+    icon: "check",
+    run: () => toggle(_id),
+  };
 }
 
 function Tile({ device }: { device: Device }) {

@@ -33,7 +33,9 @@ export default function Events() {
   const stored = asked.frame?.["events"];
   const list = Array.isArray(stored) ? (stored as Happening[]) : [];
   const shown = useMemo(() => {
-    const live = store.events.filter((event) => Date.parse(event.time ?? "") > since - 1000 && (kind === "" || event.action === kind));
+    const live = store.events.filter(
+      (event) => Date.parse(event.time ?? "") > since - 1000 && (kind === "" || event.action === kind),
+    );
     const wanted = text.trim().toLowerCase();
     const seen = new Set<string>();
     return [...live, ...list].filter((event) => {
@@ -41,7 +43,11 @@ export default function Events() {
       if (seen.has(key)) return false;
       seen.add(key);
       const device = store.devices.get(event.nodeid ?? "")?.name ?? "";
-      return [event.msg, event.username, device].some((words) => plain(words ?? "").toLowerCase().includes(wanted));
+      return [event.msg, event.username, device].some((words) =>
+        plain(words ?? "")
+          .toLowerCase()
+          .includes(wanted),
+      );
     });
   }, [store.changes.events.value, asked.frame, text, since]);
   return (

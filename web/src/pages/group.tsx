@@ -53,7 +53,9 @@ export default function GroupPage({ rest: [key = ""] }: PageProps) {
 function Head({ group, rights }: { group: Group; rights: number }) {
   const devices = [...store.devices.values()].filter(({ meshid }) => meshid === group._id).length;
   const rename = () =>
-    prompt("Rename the group", "Name", group.name, "Rename", (meshname) => client.ask("editmesh", { meshid: group._id, meshname }));
+    prompt("Rename the group", "Name", group.name, "Rename", (meshname) =>
+      client.ask("editmesh", { meshid: group._id, meshname }),
+    );
   const remove = () =>
     confirm(
       `Delete ${plain(group.name)}?`,
@@ -79,7 +81,9 @@ function Head({ group, rights }: { group: Group; rights: number }) {
             <Words text={group.name} />
           </h1>
           <p class="muted">
-            <a href={`${to("devices")}?filter=${encodeURIComponent(`group:"${plain(group.name).replace(/"/g, "")}"`)}`}>
+            <a
+              href={`${to("devices")}?filter=${encodeURIComponent(`group:"${plain(group.name).replace(/"/g, "")}"`)}`}
+            >
               {count(devices, "device")}
             </a>
             <span> · You: {summary(rights).toLowerCase()}</span>
@@ -94,7 +98,12 @@ function Head({ group, rights }: { group: Group; rights: number }) {
           label="More actions"
           items={[
             has(rights, Right.editGroup) && { words: "Rename…", icon: "edit", run: () => void rename() },
-            rights >>> 0 === FULL && { words: "Delete…", icon: "trash", danger: true, run: () => void remove() },
+            rights >>> 0 === FULL && {
+              words: "Delete…",
+              icon: "trash",
+              danger: true,
+              run: () => void remove(),
+            },
           ]}
         />
       </div>

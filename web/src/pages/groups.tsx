@@ -63,7 +63,9 @@ export default function Groups() {
                     </span>
                   </a>
                   {group.mtype !== 2 && <Badge>{KINDS[group.mtype] ?? "Other"}</Badge>}
-                  <span class="small muted">{all === 0 ? "empty" : `${online} of ${count(all, "device")}`}</span>
+                  <span class="small muted">
+                    {all === 0 ? "empty" : `${online} of ${count(all, "device")}`}
+                  </span>
                   <Icon name="right" />
                 </li>
               );
@@ -88,7 +90,11 @@ function New({ close }: { close(): void }) {
       disabled={name.trim() === ""}
       onCancel={close}
       onSubmit={async () => {
-        const frame = await client.ask("createmesh", { meshname: name.trim(), meshtype: Number(kind), desc: desc.trim() });
+        const frame = await client.ask("createmesh", {
+          meshname: name.trim(),
+          meshtype: Number(kind),
+          desc: desc.trim(),
+        });
         close();
         const id = frame["meshid"];
         if (typeof id === "string") go("group", short(id));

@@ -17,7 +17,8 @@ import { LinePlot } from "../parts/plot.tsx";
 export default function Server() {
   const [health, setHealth] = useState<Health | null>(null);
   useEffect(() => {
-    const ask = () => void tryAsk("serverhealth").then((frame) => frame && setHealth(frame as unknown as Health));
+    const ask = () =>
+      void tryAsk("serverhealth").then((frame) => frame && setHealth(frame as unknown as Health));
     ask();
     const timer = setInterval(ask, 30_000);
     return () => clearInterval(timer);
@@ -34,7 +35,8 @@ export default function Server() {
       </div>
       {health?.store?.degraded && (
         <Notice kind="bad">
-          <strong>The disk refuses writes.</strong> Changes are kept in memory only: {plain(health.store.degraded)}
+          <strong>The disk refuses writes.</strong> Changes are kept in memory only:{" "}
+          {plain(health.store.degraded)}
         </Notice>
       )}
       <Warnings />
@@ -112,7 +114,9 @@ function Plot() {
   const [frame, setFrame] = useState<Frame | null | undefined>(undefined);
   useEffect(() => {
     let current = true;
-    void tryAsk("servertimelinestats", { hours: Number(hours) }).then((answer) => current && setFrame(answer));
+    void tryAsk("servertimelinestats", { hours: Number(hours) }).then(
+      (answer) => current && setFrame(answer),
+    );
     return () => void (current = false);
   }, [hours]);
   if (frame === null) return null;
@@ -174,9 +178,16 @@ function Certificates({ health }: { health: Health | null }) {
   return (
     <Card title="Certificates" flush>
       <ul class="items">
-        {list.length === 0 && web !== undefined && <Expiry name="Web" words="what browsers and agents see" end={web} />}
+        {list.length === 0 && web !== undefined && (
+          <Expiry name="Web" words="what browsers and agents see" end={web} />
+        )}
         {list.map(({ role, subject, notAfter }) => (
-          <Expiry key={role} name={ROLES[role]?.[0] ?? role} words={ROLES[role]?.[1] ?? subject} end={Date.parse(notAfter)} />
+          <Expiry
+            key={role}
+            name={ROLES[role]?.[0] ?? role}
+            words={ROLES[role]?.[1] ?? subject}
+            end={Date.parse(notAfter)}
+          />
         ))}
         {health?.certificateErrors?.map((words) => (
           <li key={words} class="bad">
@@ -204,7 +215,9 @@ function Expiry({ name, words, end }: { name: string; words: string; end: number
         <span class="small muted">{plain(words)}</span>
       </div>
       <span class="small muted">until {date(end)}</span>
-      {state !== "good" && <Badge kind={state === "over" ? "bad" : "warn"}>{state === "over" ? "expired" : "soon"}</Badge>}
+      {state !== "good" && (
+        <Badge kind={state === "over" ? "bad" : "warn"}>{state === "over" ? "expired" : "soon"}</Badge>
+      )}
     </li>
   );
 }
@@ -214,8 +227,8 @@ function Package({ version }: { version: string | null }) {
     <Card title="Agent package">
       {version === null ? (
         <p class="muted">
-          None is installed: there is nothing to download for new devices, and agents are not updated. On the server, run{" "}
-          <code>meshboard agents install --from meshcentral.tgz</code>.
+          None is installed: there is nothing to download for new devices, and agents are not updated. On the
+          server, run <code>meshboard agents install --from meshcentral.tgz</code>.
         </p>
       ) : (
         <Facts facts={[["Version", version || "unknown"]]} />
@@ -241,7 +254,9 @@ function Backup() {
         </Button>
       }
     >
-      <p class="muted">Everything is in the data folder. Keep a copy of it elsewhere: agents trust its keys for ever.</p>
+      <p class="muted">
+        Everything is in the data folder. Keep a copy of it elsewhere: agents trust its keys for ever.
+      </p>
       {answer && <p role="status">{plain(answer)}</p>}
     </Card>
   );
@@ -315,4 +330,3 @@ function Console() {
     </div>
   );
 }
-

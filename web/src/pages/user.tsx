@@ -50,11 +50,17 @@ function Head({ user }: { user: User }) {
   const untouchable = isAdministrator(user) && !isAdministrator(me());
   const self = user._id === me()._id;
   const remove = () =>
-    confirm(`Delete ${plain(user.name)}?`, <p>The account, its rights and its login tokens are deleted.</p>, "Delete the account", async () => {
-      await client.ask("deleteuser", { userid: user._id });
-      go("users");
-    });
-  const message = () => dialog(`Message to ${plain(user.name)}`, (close) => <Message user={user} close={close} />);
+    confirm(
+      `Delete ${plain(user.name)}?`,
+      <p>The account, its rights and its login tokens are deleted.</p>,
+      "Delete the account",
+      async () => {
+        await client.ask("deleteuser", { userid: user._id });
+        go("users");
+      },
+    );
+  const message = () =>
+    dialog(`Message to ${plain(user.name)}`, (close) => <Message user={user} close={close} />);
   const password = () => dialog("Set a password", (close) => <Password user={user} close={close} />);
   return (
     <div class="stack tight">
@@ -87,17 +93,33 @@ function Head({ user }: { user: User }) {
 
 function About({ user }: { user: User }) {
   const edit = () => dialog("Edit the account", (close) => <Edit user={user} close={close} />);
-  const factors = [user.otpsecret && "authenticator app", user.otphkeys && count(user.otphkeys, "security key"), user.otpkeys && count(user.otpkeys, "backup code")];
+  const factors = [
+    user.otpsecret && "authenticator app",
+    user.otphkeys && count(user.otphkeys, "security key"),
+    user.otpkeys && count(user.otpkeys, "backup code"),
+  ];
   return (
     <Card title="Account" tools={<Button kind="plain" small icon="edit" label="Edit" onClick={edit} />}>
       <Facts
         facts={[
           ["Name", user.realname],
-          ["E-mail", user.email && <span>{plain(user.email)} {!user.emailVerified && <Badge kind="warn">not verified</Badge>}</span>],
+          [
+            "E-mail",
+            user.email && (
+              <span>
+                {plain(user.email)} {!user.emailVerified && <Badge kind="warn">not verified</Badge>}
+              </span>
+            ),
+          ],
           ["Second factor", factors.filter(Boolean).join(", ") || "none"],
           ["Made", dateTime((user.creation ?? 0) * 1000)],
           ["Last login", user.login ? <Ago time={user.login * 1000} /> : "never"],
-          ["Password", user.passchange === -1 ? "must be changed at the next login" : dateTime((user.passchange ?? 0) * 1000)],
+          [
+            "Password",
+            user.passchange === -1
+              ? "must be changed at the next login"
+              : dateTime((user.passchange ?? 0) * 1000),
+          ],
         ]}
       />
     </Card>
@@ -113,7 +135,12 @@ function Edit({ user, close }: { user: User; close(): void }) {
       action="Save"
       onCancel={close}
       onSubmit={async () => {
-        await client.ask("edituser", { id: user._id, realname: realname.trim(), email: email.trim(), emailVerified: verified });
+        await client.ask("edituser", {
+          id: user._id,
+          realname: realname.trim(),
+          email: email.trim(),
+          emailVerified: verified,
+        });
         close();
       }}
     >
@@ -134,15 +161,33 @@ function Password({ user, close }: { user: User; close(): void }) {
       disabled={password === "" && !factors}
       onCancel={close}
       onSubmit={() => {
-        const body = { userid: user._id, pass: password, hint: "", resetNextLogin: reset, removeMultiFactor: factors };
+        const body = {
+          userid: user._id,
+          pass: password,
+          hint: "",
+          resetNextLogin: reset,
+          removeMultiFactor: factors,
+        };
         if (!client.tell("changeuserpass", body)) throw new Error("There is no connection to the server.");
         close();
         toast("Asked the server to set it");
       }}
     >
-      <Input label="New password" type="password" autocomplete="new-password" value={password} onValue={setPassword} autoFocus />
+      <Input
+        label="New password"
+        type="password"
+        autocomplete="new-password"
+        value={password}
+        onValue={setPassword}
+        autoFocus
+      />
       <Check label="Must be changed at the next login" checked={reset} onValue={setReset} />
-      <Check label="Remove all second factors" hint="for somebody who lost phone and keys" checked={factors} onValue={setFactors} />
+      <Check
+        label="Remove all second factors"
+        hint="for somebody who lost phone and keys"
+        checked={factors}
+        onValue={setFactors}
+      />
     </Form>
   );
 }
@@ -239,9 +284,14 @@ function Links({ user }: { user: User }) {
 export function LinkName({ id }: { id: string }) {
   const key = short(id);
   const [kind] = id.split("/");
-  const found = { mesh: store.groups.get(id), node: store.devices.get(id), ugrp: store.userGroups.get(id) }[kind ?? ""];
+  const found = { mesh: store.groups.get(id), node: store.devices.get(id), ugrp: store.userGroups.get(id) }[
+    kind ?? ""
+  ];
   const page = { mesh: "group", node: "device", ugrp: "usergroup" }[kind ?? ""];
-  if (!found || !page) return <span class="muted">{kind === "mesh" ? "A group you do not see" : "Something you do not see"}</span>;
+  if (!found || !page)
+    return (
+      <span class="muted">{kind === "mesh" ? "A group you do not see" : "Something you do not see"}</span>
+    );
   return (
     <a href={to(page, key)}>
       <Words text={found.name} />

@@ -34,7 +34,11 @@ export default function UserGroupPage({ rest: [key = ""] }: PageProps) {
     <div class="page">
       <Head group={group} editable={editable} />
       <div class="cards">
-        <Members group={group} ids={links.map(([id]) => id).filter((id) => id.startsWith("user/"))} editable={editable} />
+        <Members
+          group={group}
+          ids={links.map(([id]) => id).filter((id) => id.startsWith("user/"))}
+          editable={editable}
+        />
         <Card title="Rights" flush={links.length > 0}>
           <ul class="items">
             {links
@@ -62,10 +66,15 @@ export default function UserGroupPage({ rest: [key = ""] }: PageProps) {
 function Head({ group, editable }: { group: UserGroup; editable: boolean }) {
   const edit = () => dialog("Edit the user group", (close) => <Edit group={group} close={close} />);
   const remove = () =>
-    confirm(`Delete ${plain(group.name)}?`, <p>Its members lose the rights they had through it.</p>, "Delete the user group", async () => {
-      await client.ask("deleteusergroup", { ugrpid: group._id });
-      go("users", "groups");
-    });
+    confirm(
+      `Delete ${plain(group.name)}?`,
+      <p>Its members lose the rights they had through it.</p>,
+      "Delete the user group",
+      async () => {
+        await client.ask("deleteusergroup", { ugrpid: group._id });
+        go("users", "groups");
+      },
+    );
   return (
     <div class="stack tight">
       <a class="crumb" href={to("users", "groups")}>
@@ -139,7 +148,15 @@ function Members({ group, ids, editable }: { group: UserGroup; ids: string[]; ed
                 <Words text={store.users.get(id)?.name ?? short(id)} />
               </strong>
             </div>
-            {editable && <Button kind="plain" small icon="close" label={`Remove ${plain(short(id))}`} onClick={() => void remove(id)} />}
+            {editable && (
+              <Button
+                kind="plain"
+                small
+                icon="close"
+                label={`Remove ${plain(short(id))}`}
+                onClick={() => void remove(id)}
+              />
+            )}
           </li>
         ))}
       </ul>
@@ -156,7 +173,11 @@ function Add({ group, ids, close }: { group: UserGroup; ids: string[]; close(): 
       disabled={name.trim() === ""}
       onCancel={close}
       onSubmit={async () => {
-        const frame = await client.ask("addusertousergroup", { ugrpid: group._id, usernames: [name.trim()] }, { check: false });
+        const frame = await client.ask(
+          "addusertousergroup",
+          { ugrpid: group._id, usernames: [name.trim()] },
+          { check: false },
+        );
         if (Number(frame["added"] ?? 1) < 1) throw new Error("There is no account of that name.");
         close();
       }}
@@ -166,7 +187,10 @@ function Add({ group, ids, close }: { group: UserGroup; ids: string[]; close(): 
           label="Account"
           value={name}
           onValue={setName}
-          options={[["", "Choose …"], ...others.map((user): [string, string] => [user.name, plain(user.name)])]}
+          options={[
+            ["", "Choose …"],
+            ...others.map((user): [string, string] => [user.name, plain(user.name)]),
+          ]}
         />
       ) : (
         <Input label="User name" value={name} onValue={setName} autoFocus />

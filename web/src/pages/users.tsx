@@ -22,12 +22,20 @@ export default function Users({ rest: [part] }: PageProps) {
       <div class="page-head">
         <h1 class="grow">Users</h1>
         {shown === "accounts" ? (
-          <Button kind="primary" icon="plus" onClick={() => dialog("New account", (close) => <NewAccount close={close} />)}>
+          <Button
+            kind="primary"
+            icon="plus"
+            onClick={() => dialog("New account", (close) => <NewAccount close={close} />)}
+          >
             New account
           </Button>
         ) : (
           groups && (
-            <Button kind="primary" icon="plus" onClick={() => dialog("New user group", (close) => <NewGroup close={close} />)}>
+            <Button
+              kind="primary"
+              icon="plus"
+              onClick={() => dialog("New user group", (close) => <NewGroup close={close} />)}
+            >
               New user group
             </Button>
           )
@@ -52,7 +60,9 @@ function Accounts() {
   const [text, setText] = useState("");
   const wanted = text.trim().toLowerCase();
   const users = [...store.users.values()]
-    .filter((user) => [user.name, user.realname, user.email].some((words) => words?.toLowerCase().includes(wanted)))
+    .filter((user) =>
+      [user.name, user.realname, user.email].some((words) => words?.toLowerCase().includes(wanted)),
+    )
     .sort((a, b) => compareNames(a.name, b.name));
   if (store.users.size === 0) return <Waiting />;
   return (
@@ -100,7 +110,13 @@ function Account({ user }: { user: User }) {
       {(user.otpsecret || user.otphkeys) && <Badge kind="ok">2FA</Badge>}
       {rights >>> 0 !== FULL && rights & Site.locked ? <Badge kind="bad">locked</Badge> : null}
       <span class="small muted">
-        {sessions > 0 ? count(sessions, "session") : user.login ? <Ago time={user.login * 1000} /> : "never here"}
+        {sessions > 0 ? (
+          count(sessions, "session")
+        ) : user.login ? (
+          <Ago time={user.login * 1000} />
+        ) : (
+          "never here"
+        )}
       </span>
       <Icon name="right" />
     </li>
@@ -131,7 +147,13 @@ function NewAccount({ close }: { close(): void }) {
     >
       <Input label="User name" value={name} onValue={setName} autocomplete="off" maxLength={256} autoFocus />
       <Input label="E-mail" type="email" value={email} onValue={setEmail} placeholder="Optional" />
-      <Input label="Password" type="password" autocomplete="new-password" value={password} onValue={setPassword} />
+      <Input
+        label="Password"
+        type="password"
+        autocomplete="new-password"
+        value={password}
+        onValue={setPassword}
+      />
       <Check label="Must be changed at the first login" checked={reset} onValue={setReset} />
       {isAdministrator(me()) && (
         <Segments

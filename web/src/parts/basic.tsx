@@ -7,7 +7,8 @@ import { ago, dateTime, plain, state, stateWords, system } from "../model/format
 import type { Device } from "../control/wire.ts";
 
 export function Icon({ name, label }: { name: string; label?: string }) {
-  const hidden = label === undefined ? { "aria-hidden": true as const } : { role: "img" as const, "aria-label": label };
+  const hidden =
+    label === undefined ? { "aria-hidden": true as const } : { role: "img" as const, "aria-label": label };
   return (
     <svg class="icon" {...hidden}>
       <use href={`#i-${name}`} />
@@ -33,7 +34,17 @@ interface ButtonProps {
   "aria-haspopup"?: "menu";
 }
 
-export function Button({ icon, kind, small, label, busy, children, class: extra, disabled, ...rest }: ButtonProps) {
+export function Button({
+  icon,
+  kind,
+  small,
+  label,
+  busy,
+  children,
+  class: extra,
+  disabled,
+  ...rest
+}: ButtonProps) {
   const classes = ["button", kind, small && "small", children === undefined && "square", extra];
   return (
     <button
@@ -51,7 +62,13 @@ export function Button({ icon, kind, small, label, busy, children, class: extra,
   );
 }
 
-export function Badge({ kind, children }: { kind?: "ok" | "warn" | "bad" | "accent" | undefined; children: ComponentChildren }) {
+export function Badge({
+  kind,
+  children,
+}: {
+  kind?: "ok" | "warn" | "bad" | "accent" | undefined;
+  children: ComponentChildren;
+}) {
   return <span class={`badge ${kind ?? ""}`}>{children}</span>;
 }
 
@@ -140,12 +157,32 @@ export function Ago({ time }: { time: number | undefined }) {
 }
 
 export function Dot({ device }: { device: Device }) {
-  return <span class={`dot ${state(device)}`} role="img" aria-label={stateWords(device)} title={stateWords(device)} />;
+  return (
+    <span
+      class={`dot ${state(device)}`}
+      role="img"
+      aria-label={stateWords(device)}
+      title={stateWords(device)}
+    />
+  );
 }
 
-const SYSTEM_ICONS = { windows: "windows", linux: "linux", apple: "apple", phone: "phone", unknown: "devices" };
+const SYSTEM_ICONS = {
+  windows: "windows",
+  linux: "linux",
+  apple: "apple",
+  phone: "phone",
+  unknown: "devices",
+};
 /** MeshCentral's picture numbers: 1 desktop, 2 laptop, 3 phone, 4 server, 5 disk, 6 router, 7 board, 8 virtual. */
-const PICTURES: Record<number, string> = { 2: "laptop", 3: "phone", 4: "rack", 5: "server", 6: "router", 7: "board" };
+const PICTURES: Record<number, string> = {
+  2: "laptop",
+  3: "phone",
+  4: "rack",
+  5: "server",
+  6: "router",
+  7: "board",
+};
 
 /** Picture of a device: the one chosen for it, or that of its system. */
 export function Picture({ device }: { device: Device }) {

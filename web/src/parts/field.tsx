@@ -29,7 +29,13 @@ interface InputProps extends FieldProps {
   autoFocus?: boolean;
 }
 
-function Frame({ label, hint, quiet, id, children }: FieldProps & { id: string; children: ComponentChildren }) {
+function Frame({
+  label,
+  hint,
+  quiet,
+  id,
+  children,
+}: FieldProps & { id: string; children: ComponentChildren }) {
   return (
     <div class="field">
       <label class={quiet ? "hidden-text" : "label"} for={id}>
@@ -67,7 +73,15 @@ export function Input({ label, hint, quiet, value, onValue, autoFocus, class: ex
 }
 
 export function TextArea(
-  props: FieldProps & { value: string; onValue(value: string): void; rows?: number; class?: string; placeholder?: string; maxLength?: number; readOnly?: boolean },
+  props: FieldProps & {
+    value: string;
+    onValue(value: string): void;
+    rows?: number;
+    class?: string;
+    placeholder?: string;
+    maxLength?: number;
+    readOnly?: boolean;
+  },
 ) {
   const { label, hint, quiet, value, onValue, class: extra, ...rest } = props;
   const id = useId();
@@ -91,7 +105,12 @@ export function Select<T extends string>(
   const id = useId();
   return (
     <Frame id={id} label={label} {...given({ hint, quiet })}>
-      <select id={id} class="input" value={value} onChange={(event) => onValue(event.currentTarget.value as T)}>
+      <select
+        id={id}
+        class="input"
+        value={value}
+        onChange={(event) => onValue(event.currentTarget.value as T)}
+      >
         {options.map(([option, words]) => (
           <option key={option} value={option} selected={option === value}>
             {words}

@@ -6,7 +6,9 @@ import { useEffect, useState } from "preact/hooks";
 import { Button, Empty, Waiting } from "./basic.tsx";
 
 /** A component that is fetched when it is first shown. */
-export function lazy<Props extends object>(load: () => Promise<{ default: ComponentType<Props> }>): ComponentType<Props> {
+export function lazy<Props extends object>(
+  load: () => Promise<{ default: ComponentType<Props> }>,
+): ComponentType<Props> {
   let Part: ComponentType<Props> | null = null;
   return function Lazy(props: Props) {
     const [, changed] = useState(0);

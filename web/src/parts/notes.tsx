@@ -42,7 +42,14 @@ export function Notes({ id, words, readOnly }: { id: string; words: string; read
   };
   return (
     <div class="stack">
-      <TextArea label="Notes" quiet class="notes-text" value={text} onValue={setText} readOnly={readOnly ?? false} />
+      <TextArea
+        label="Notes"
+        quiet
+        class="notes-text"
+        value={text}
+        onValue={setText}
+        readOnly={readOnly ?? false}
+      />
       <div class="row between wrap">
         <span class="small faint">{words}</span>
         {!readOnly && (

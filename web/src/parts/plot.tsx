@@ -19,7 +19,13 @@ export function niceCeiling(value: number): number {
   return factor * power;
 }
 
-export function LinePlot(props: { points: Point[]; from: number; to: number; label: string; show(value: number): string }) {
+export function LinePlot(props: {
+  points: Point[];
+  from: number;
+  to: number;
+  label: string;
+  show(value: number): string;
+}) {
   const { points, from, to } = props;
   const title = useId();
   const svg = useRef<SVGSVGElement>(null);
@@ -32,13 +38,23 @@ export function LinePlot(props: { points: Point[]; from: number; to: number; lab
   const top = niceCeiling(Math.max(1, ...points.map(({ value }) => value)));
   const x = (at: number) => LEFT + ((at - from) / Math.max(1, to - from)) * (width - LEFT);
   const y = (value: number) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
-  const line = points.map(({ at, value }, n) => `${n === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+  const line = points
+    .map(({ at, value }, n) => `${n === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`)
+    .join("");
   const [first, last] = [points[0], points.at(-1)];
-  const area = first && last ? `${line}L${x(last.at).toFixed(1)} ${y(0)}L${x(first.at).toFixed(1)} ${y(0)}Z` : "";
+  const area =
+    first && last ? `${line}L${x(last.at).toFixed(1)} ${y(0)}L${x(first.at).toFixed(1)} ${y(0)}Z` : "";
   const when = (at: number) => (to - from > 2 * 86_400_000 ? date(at).replace(/ \d{4}$/, "") : clock(at));
   const marks = [from, from + (to - from) / 2, to];
   return (
-    <svg ref={svg} class="plot" height={HEIGHT} viewBox={`0 0 ${width} ${HEIGHT}`} role="img" aria-labelledby={title}>
+    <svg
+      ref={svg}
+      class="plot"
+      height={HEIGHT}
+      viewBox={`0 0 ${width} ${HEIGHT}`}
+      role="img"
+      aria-labelledby={title}
+    >
       <title id={title}>{props.label}</title>
       {[0, top / 2, top].map((value) => (
         <g key={value}>

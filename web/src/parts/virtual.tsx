@@ -77,7 +77,8 @@ export function Virtual<T extends Row>(props: {
         const element = frame.current as HTMLDivElement;
         const [top = 0, bottom = 0] = [tops[index], tops[index + 1]];
         if (top < element.scrollTop) element.scrollTop = top - 8;
-        else if (bottom > element.scrollTop + element.clientHeight) element.scrollTop = bottom - element.clientHeight + 8;
+        else if (bottom > element.scrollTop + element.clientHeight)
+          element.scrollTop = bottom - element.clientHeight + 8;
       },
     };
   });

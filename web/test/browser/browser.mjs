@@ -33,7 +33,8 @@ export async function open(options = {}) {
     });
     page.on("request", (request) => {
       const own = request.url().startsWith(process.env.MESHBOARD_URL ?? "http://127.0.0.1:");
-      if (!own && !/^(data|blob|about):/.test(request.url())) problems.push(`asked elsewhere: ${request.url()}`);
+      if (!own && !/^(data|blob|about):/.test(request.url()))
+        problems.push(`asked elsewhere: ${request.url()}`);
     });
   };
   context.on("page", watch);
@@ -55,7 +56,15 @@ export async function accessible(page, where) {
     globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] }),
   );
   if (violations.length === 0) return;
-  const words = violations.map(({ id, help, nodes }) => `${id}: ${help}\n  ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 200)}\n    ${failureSummary.replace(/\n\s*/g, " ")}`).join("\n  ")}`);
+  const words = violations.map(
+    ({ id, help, nodes }) =>
+      `${id}: ${help}\n  ${nodes
+        .slice(0, 3)
+        .map(
+          ({ html, failureSummary }) => `${html.slice(0, 200)}\n    ${failureSummary.replace(/\n\s*/g, " ")}`,
+        )
+        .join("\n  ")}`,
+  );
   throw new Error(`${where}:\n${words.join("\n")}`);
 }
 

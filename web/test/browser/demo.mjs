@@ -34,7 +34,11 @@ export async function every_page_is_accessible() {
   ];
   const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
   const failures = [];
-  for (const [look, options] of Object.entries({ light: { colorScheme: "light" }, dark: { colorScheme: "dark" }, phone })) {
+  for (const [look, options] of Object.entries({
+    light: { colorScheme: "light" },
+    dark: { colorScheme: "dark" },
+    phone,
+  })) {
     const { page, close } = await open(options);
     for (const address of addresses) {
       await page.goto(demo.url + address);
@@ -47,7 +51,10 @@ export async function every_page_is_accessible() {
     await page.keyboard.press("?");
     await page.getByRole("dialog").waitFor();
     await accessible(page, `keyboard help, ${look}`).catch((error) => failures.push(error.message));
-    for (const [face, heading] of [["login", "Log in"], ["setup", "Welcome"]]) {
+    for (const [face, heading] of [
+      ["login", "Log in"],
+      ["setup", "Welcome"],
+    ]) {
       demo.state.face = face;
       await page.goto(`${demo.url}?again`);
       await page.getByRole("heading", { name: heading }).waitFor();
@@ -76,7 +83,15 @@ export async function two_thousand_devices_are_smooth() {
   const timer = setInterval(() => {
     for (let n = 0; n < 40; n++) {
       const { _id, meshid } = demo.world.devices[(storm++ * 7) % 2000];
-      demo.event({ action: "nodeconnect", nodeid: _id, meshid, conn: storm % 2, pwr: storm % 2, ct: Date.now(), nolog: 1 });
+      demo.event({
+        action: "nodeconnect",
+        nodeid: _id,
+        meshid,
+        conn: storm % 2,
+        pwr: storm % 2,
+        ct: Date.now(),
+        nolog: 1,
+      });
     }
   }, 20);
   for (let n = 0; n < 40; n++) {
@@ -101,8 +116,14 @@ export async function two_thousand_devices_are_smooth() {
 /** The longest task of a page's main thread, in milliseconds of the processor: how busy the machine is with
  * other things makes no difference. */
 function longestTask(events) {
-  const names = new Map(events.filter(({ name }) => name === "thread_name").map(({ pid, tid, args }) => [`${pid} ${tid}`, args.name]));
-  const tasks = events.filter(({ name, pid, tid }) => /RunTask$/.test(name) && names.get(`${pid} ${tid}`) === "CrRendererMain");
+  const names = new Map(
+    events
+      .filter(({ name }) => name === "thread_name")
+      .map(({ pid, tid, args }) => [`${pid} ${tid}`, args.name]),
+  );
+  const tasks = events.filter(
+    ({ name, pid, tid }) => /RunTask$/.test(name) && names.get(`${pid} ${tid}`) === "CrRendererMain",
+  );
   return Math.max(...tasks.map(({ tdur = 0 }) => tdur / 1000));
 }
 
@@ -122,24 +143,53 @@ export async function hostile_words_are_text() {
   ];
   const hostile = (n) => words[n % words.length];
   demo.world.devices.forEach((device, n) => {
-    Object.assign(device, { name: hostile(n), rname: hostile(n), osdesc: hostile(n + 1), desc: hostile(n + 2), tags: words, users: words, ip: hostile(n) });
+    Object.assign(device, {
+      name: hostile(n),
+      rname: hostile(n),
+      osdesc: hostile(n + 1),
+      desc: hostile(n + 2),
+      tags: words,
+      users: words,
+      ip: hostile(n),
+    });
   });
   demo.world.groups.forEach((group, n) => Object.assign(group, { name: hostile(n), desc: hostile(n + 3) }));
-  demo.world.users.slice(1).forEach((user, n) => Object.assign(user, { name: hostile(n), realname: hostile(n + 1), email: hostile(n) }));
-  demo.world.events.forEach((event, n) => Object.assign(event, { msg: hostile(n), username: hostile(n + 1) }));
+  demo.world.users
+    .slice(1)
+    .forEach((user, n) =>
+      Object.assign(user, { name: hostile(n), realname: hostile(n + 1), email: hostile(n) }),
+    );
+  demo.world.events.forEach((event, n) =>
+    Object.assign(event, { msg: hostile(n), username: hostile(n + 1) }),
+  );
   const { page, close } = await open();
   const device = (n) => `#/device/${encodeURIComponent(demo.world.devices[n]._id.slice(6))}`;
   const group = `#/group/${encodeURIComponent(demo.world.groups[0]._id.slice(6))}`;
-  for (const address of ["#/devices", device(0), device(1), device(6), `${device(2)}/events`, "#/groups", group, "#/users", "#/events", "#/add"]) {
+  for (const address of [
+    "#/devices",
+    device(0),
+    device(1),
+    device(6),
+    `${device(2)}/events`,
+    "#/groups",
+    group,
+    "#/users",
+    "#/events",
+    "#/add",
+  ]) {
     await page.goto(demo.url + address);
     await page.locator("h1").first().waitFor();
     await page.waitForLoadState("networkidle");
     check(!(await page.evaluate(() => "owned" in globalThis)), `${address}: a word ran`);
-    const made = await page.locator("#app script, #app img, #app iframe, #app [onload], #app [onerror]").count();
+    const made = await page
+      .locator("#app script, #app img, #app iframe, #app [onload], #app [onerror]")
+      .count();
     check(made === 0, `${address}: a word became markup`);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     check(wide <= 0, `${address}: ${wide} pixels too wide`);
-    const turned = await page.evaluate(() => /[\u202a-\u202e\u2066-\u2069\u200b]/.test(document.body.innerText));
+    const turned = await page.evaluate(() =>
+      /[\u202a-\u202e\u2066-\u2069\u200b]/.test(document.body.innerText),
+    );
     check(!turned, `${address}: a word turns the line round`);
   }
   await page.goto(demo.url);

@@ -32,7 +32,10 @@ async function inside(page) {
 /** Makes a group by the page; its short id. */
 async function makeGroup(page, name) {
   await page.getByRole("link", { name: "Groups" }).click();
-  await page.getByRole("button", { name: /New group|first group/ }).first().click();
+  await page
+    .getByRole("button", { name: /New group|first group/ })
+    .first()
+    .click();
   await page.getByRole("dialog").getByLabel("Name").fill(name);
   await page.getByRole("button", { name: "Make the group" }).click();
   await page.getByRole("heading", { name, level: 1 }).waitFor();
@@ -95,7 +98,9 @@ export async function from_the_setup_code_to_a_device() {
   await page.getByText("192.0.2.17").waitFor();
 
   await ask("leave", 0);
-  await row(other, "lathe").getByText(/just now|Offline/).waitFor();
+  await row(other, "lathe")
+    .getByText(/just now|Offline/)
+    .waitFor();
   await ask("join", 0, group);
   await row(other, "lathe").getByText("Online").waitFor();
 
@@ -112,14 +117,28 @@ export async function from_the_setup_code_to_a_device() {
 export async function every_page_fits_and_is_accessible() {
   const group = await ask("group", "Home");
   await ask("join", 0, group);
-  for (const options of [{}, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, colorScheme: "dark" }]) {
+  for (const options of [
+    {},
+    { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, colorScheme: "dark" },
+  ]) {
     const { page, close } = await open(options);
     await page.goto(URL_);
     await page.getByRole("heading", { name: "Log in" }).waitFor();
     await accessible(page, "login");
     await logIn(page);
     await inside(page);
-    for (const address of ["#/devices", "#/add", "#/groups", `#/group/${encodeURIComponent(group)}`, "#/users", "#/users/groups", "#/user/admin", "#/events", "#/account", "#/server"]) {
+    for (const address of [
+      "#/devices",
+      "#/add",
+      "#/groups",
+      `#/group/${encodeURIComponent(group)}`,
+      "#/users",
+      "#/users/groups",
+      "#/user/admin",
+      "#/events",
+      "#/account",
+      "#/server",
+    ]) {
       await page.goto(URL_ + address);
       await page.getByRole("heading", { level: 1 }).waitFor();
       await page.waitForLoadState("networkidle");
@@ -172,14 +191,18 @@ export async function logins_end_as_they_should() {
   await other.page.getByRole("heading", { name: "Log in" }).waitFor();
   await other.close();
 
-  const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]));
+  const kept = await page.evaluate(() =>
+    JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]),
+  );
   check(!/Word|Horse|session|~t:/.test(kept), `kept in the browser: ${kept}`);
   await close();
 }
 
 /** The code of an authenticator app. */
 function code(secret, time = Date.now()) {
-  const bits = [...secret].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const bits = [...secret]
+    .map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"))
+    .join("");
   const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
   const counter = Buffer.alloc(8);
   counter.writeBigUInt64BE(BigInt(Math.floor(time / 30_000)));
@@ -231,7 +254,13 @@ export async function a_security_key_opens_the_account() {
   const key = await context.newCDPSession(page);
   await key.send("WebAuthn.enable");
   await key.send("WebAuthn.addVirtualAuthenticator", {
-    options: { protocol: "ctap2", transport: "usb", hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
+    options: {
+      protocol: "ctap2",
+      transport: "usb",
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
   });
   await logIn(page);
   await inside(page);
@@ -272,7 +301,10 @@ export async function few_rights_show_few_things() {
   check((await bob.page.getByRole("button", { name: "Add device" }).count()) === 0, "bob adds no devices");
   await row(bob.page, name).getByRole("link").click();
   await bob.page.getByRole("heading", { name, level: 1 }).waitFor();
-  const tabs = await bob.page.getByRole("navigation", { name: "Parts of this device" }).getByRole("link").allTextContents();
+  const tabs = await bob.page
+    .getByRole("navigation", { name: "Parts of this device" })
+    .getByRole("link")
+    .allTextContents();
   check(!tabs.includes("Console") && !tabs.includes("Sharing") && tabs.includes("Notes"), `tabs: ${tabs}`);
   check((await bob.page.getByRole("button", { name: "Rename" }).count()) === 0, "bob renames nothing");
   await accessible(bob.page, "device with few rights");
@@ -297,10 +329,31 @@ export async function hostile_devices_are_harmless() {
   await logIn(page);
   await row(page, name).waitFor();
   const markup = `<img src=x onerror="globalThis.owned=1">`;
-  for (const hostile of [markup, `\u202Eexe.gpj \u2066`, "x".repeat(10_240), `"><svg/onload=globalThis.owned=1>`]) {
-    await ask("say", 0, { action: "coreinfo", osdesc: hostile, value: hostile, caps: 31, users: [hostile], name: hostile });
+  for (const hostile of [
+    markup,
+    `\u202Eexe.gpj \u2066`,
+    "x".repeat(10_240),
+    `"><svg/onload=globalThis.owned=1>`,
+  ]) {
+    await ask("say", 0, {
+      action: "coreinfo",
+      osdesc: hostile,
+      value: hostile,
+      caps: 31,
+      users: [hostile],
+      name: hostile,
+    });
     await page.goto(`${URL_}#/device/${encodeURIComponent((await ask("node", 0)).slice(6))}`);
-    await page.getByText(hostile.slice(0, 12).replace(/[\u202a-\u2069]/g, "").trim(), { exact: false }).first().waitFor();
+    await page
+      .getByText(
+        hostile
+          .slice(0, 12)
+          .replace(/[\u202a-\u2069]/g, "")
+          .trim(),
+        { exact: false },
+      )
+      .first()
+      .waitFor();
     await page.locator("h1 button").click();
     await page.getByRole("dialog").getByLabel("Name").fill(hostile.slice(0, 120));
     await page.getByRole("button", { name: "Rename", exact: true }).click();
@@ -308,7 +361,10 @@ export async function hostile_devices_are_harmless() {
     await page.goto(`${URL_}#/devices`);
     await page.locator(".device-row").waitFor();
     check(!(await page.evaluate(() => "owned" in globalThis)), `${hostile.slice(0, 30)} ran`);
-    check((await page.locator("#app img, #app script, #app b").count()) === 0, `${hostile.slice(0, 30)} became markup`);
+    check(
+      (await page.locator("#app img, #app script, #app b").count()) === 0,
+      `${hostile.slice(0, 30)} became markup`,
+    );
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     check(wide <= 0, `${hostile.slice(0, 30)}: ${wide} pixels too wide`);
   }
@@ -345,7 +401,10 @@ export async function the_keyboard_is_enough() {
   const press = async (...keys) => {
     for (const key of keys) await page.keyboard.press(key);
   };
-  const focused = () => page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent ?? "");
+  const focused = () =>
+    page.evaluate(
+      () => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent ?? "",
+    );
   await page.goto(URL_);
   await page.getByRole("heading", { name: "Log in" }).waitFor();
   await page.keyboard.type(ADMIN.name);
@@ -354,7 +413,10 @@ export async function the_keyboard_is_enough() {
   await press("Enter");
   for (const name of names) await row(page, name).waitFor();
   await press("Tab");
-  check((await focused()) === "Skip to content", `first comes the way past the navigation: ${await focused()}`);
+  check(
+    (await focused()) === "Skip to content",
+    `first comes the way past the navigation: ${await focused()}`,
+  );
   await press("Enter");
   check((await page.evaluate(() => document.activeElement?.id)) === "main", "the way leads to the page");
   await press("j", "j", "x");
@@ -367,7 +429,9 @@ export async function the_keyboard_is_enough() {
   await press("Enter", "j", "Enter");
   await page.getByRole("heading", { name: names[1], level: 1 }).waitFor();
   await press("]");
-  await page.waitForFunction(() => !location.hash.endsWith("general") && location.hash.split("/").length === 4);
+  await page.waitForFunction(
+    () => !location.hash.endsWith("general") && location.hash.split("/").length === 4,
+  );
   await press("[", "?");
   await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
   await press("Escape");
@@ -383,7 +447,10 @@ export async function the_keyboard_is_enough() {
   const menu = page.getByRole("button", { name: "More actions" });
   while (!(await menu.evaluate((button) => button === document.activeElement))) await press("Tab");
   await press("Enter", "ArrowDown", "ArrowDown", "Escape");
-  check(await menu.evaluate((button) => button === document.activeElement), "the focus comes back from a menu");
+  check(
+    await menu.evaluate((button) => button === document.activeElement),
+    "the focus comes back from a menu",
+  );
   await press("g");
   await page.getByRole("heading", { name: "Groups" }).waitFor();
   await close();

@@ -1,7 +1,16 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 
-import { ControlClient, Failed, FIRST_PAUSE, GRACE, LONGEST_PAUSE, OPENING, SILENCE, type WireEvents } from "../../src/control/client.ts";
+import {
+  ControlClient,
+  Failed,
+  FIRST_PAUSE,
+  GRACE,
+  LONGEST_PAUSE,
+  OPENING,
+  SILENCE,
+  type WireEvents,
+} from "../../src/control/client.ts";
 
 /** Sockets and a clock in the hand of the test. */
 class World {
@@ -184,7 +193,10 @@ test("an answer under another action is taken if it was announced", async () => 
   const world = World.open();
   const asked = world.client.ask("createDeviceShareLink", {}, { also: ["deviceShares"] });
   world.say({ action: "deviceShares", result: "Access denied" });
-  await assert.rejects(asked, (error: Failed) => error.cause_ === "refused" && error.message === "Access denied");
+  await assert.rejects(
+    asked,
+    (error: Failed) => error.cause_ === "refused" && error.message === "Access denied",
+  );
 });
 
 test("words of an agent are no answer to a message", () => {
@@ -232,6 +244,7 @@ test("requests end: by a time limit, by a lost connection, by none", async () =>
 
 test("frames that are no frames are ignored", () => {
   const world = World.open();
-  for (const text of ["", "{", "null", "[]", "1", '"x"', '{"action":1}', "{}"]) world.socket.events.text(text);
+  for (const text of ["", "{", "null", "[]", "1", '"x"', '{"action":1}', "{}"])
+    world.socket.events.text(text);
   assert.equal(world.state, "open");
 });

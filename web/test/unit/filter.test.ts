@@ -4,13 +4,40 @@ import { test } from "node:test";
 import type { Device } from "../../src/control/wire.ts";
 import { compile } from "../../src/model/filter.ts";
 
-const device = (more: Partial<Device>): Device => ({ _id: "node//x", meshid: "mesh//home", name: "nas", ...more });
+const device = (more: Partial<Device>): Device => ({
+  _id: "node//x",
+  meshid: "mesh//home",
+  name: "nas",
+  ...more,
+});
 
-const nas = device({ rname: "NAS01", ip: "192.168.1.9", osdesc: "Debian GNU/Linux 12", tags: ["backup", "big disk"], users: ["clara"], conn: 1, pwr: 1 });
-const till = device({ name: "till 2", meshid: "mesh//shop", osdesc: "Windows 11 Pro", tags: ["pos"], desc: "by the door" });
-const sleeper = device({ name: "sleeper", conn: 4, pwr: 4, intelamt: {}, sessions: { kvm: { "user//a": 1 } } });
+const nas = device({
+  rname: "NAS01",
+  ip: "192.168.1.9",
+  osdesc: "Debian GNU/Linux 12",
+  tags: ["backup", "big disk"],
+  users: ["clara"],
+  conn: 1,
+  pwr: 1,
+});
+const till = device({
+  name: "till 2",
+  meshid: "mesh//shop",
+  osdesc: "Windows 11 Pro",
+  tags: ["pos"],
+  desc: "by the door",
+});
+const sleeper = device({
+  name: "sleeper",
+  conn: 4,
+  pwr: 4,
+  intelamt: {},
+  sessions: { kvm: { "user//a": 1 } },
+});
 
-const context = { groupName: ({ meshid }: Device) => ({ "mesh//home": "Home", "mesh//shop": "Bakery Shop" })[meshid] ?? "" };
+const context = {
+  groupName: ({ meshid }: Device) => ({ "mesh//home": "Home", "mesh//shop": "Bakery Shop" })[meshid] ?? "",
+};
 
 const CASES: [string, boolean, boolean, boolean][] = [
   // text, nas, till, sleeper
@@ -54,7 +81,10 @@ const CASES: [string, boolean, boolean, boolean][] = [
 for (const [text, ...expected] of CASES) {
   test(`${JSON.stringify(text)} finds what it names`, () => {
     const matches = compile(text);
-    assert.deepEqual([nas, till, sleeper].map((device) => matches(device, context)), expected);
+    assert.deepEqual(
+      [nas, till, sleeper].map((device) => matches(device, context)),
+      expected,
+    );
   });
 }
 

@@ -7,20 +7,48 @@ import { EVENTS_KEPT, Store } from "../../src/model/store.ts";
 function world() {
   const due: (() => void)[] = [];
   let reloads = 0;
-  const store = new Store((run) => due.push(run), () => (reloads += 1), () => 1000);
+  const store = new Store(
+    (run) => due.push(run),
+    () => (reloads += 1),
+    () => 1000,
+  );
   const me: User = { _id: "user//ada", name: "ada", siteadmin: 0, links: { "mesh//a": { rights: 8 } } };
   store.setMe(me);
-  store.apply({ action: "meshes", meshes: [{ _id: "mesh//a", name: "A", mtype: 2, links: { "user//ada": { rights: 8 } } }] });
-  store.apply({ action: "nodes", nodes: { "mesh//a": [{ _id: "node//1", name: "one", conn: 1, pwr: 1, agct: 5 }] } });
+  store.apply({
+    action: "meshes",
+    meshes: [{ _id: "mesh//a", name: "A", mtype: 2, links: { "user//ada": { rights: 8 } } }],
+  });
+  store.apply({
+    action: "nodes",
+    nodes: { "mesh//a": [{ _id: "node//1", name: "one", conn: 1, pwr: 1, agct: 5 }] },
+  });
   const flush = () => due.splice(0).forEach((run) => run());
   flush();
-  return { store, me, flush, due, reloads: () => reloads, event: (event: Happening) => store.apply({ action: "event", event }) };
+  return {
+    store,
+    me,
+    flush,
+    due,
+    reloads: () => reloads,
+    event: (event: Happening) => store.apply({ action: "event", event }),
+  };
 }
 
 test("a device keeps its connection through a change of its document", () => {
   const { store, event } = world();
-  event({ action: "changenode", nodeid: "node//1", node: { _id: "node//1", meshid: "mesh//a", name: "uno" } });
-  assert.deepEqual(store.devices.get("node//1"), { _id: "node//1", meshid: "mesh//a", name: "uno", conn: 1, pwr: 1, agct: 5 });
+  event({
+    action: "changenode",
+    nodeid: "node//1",
+    node: { _id: "node//1", meshid: "mesh//a", name: "uno" },
+  });
+  assert.deepEqual(store.devices.get("node//1"), {
+    _id: "node//1",
+    meshid: "mesh//a",
+    name: "uno",
+    conn: 1,
+    pwr: 1,
+    agct: 5,
+  });
 });
 
 test("connects and disconnects are applied in place", () => {
@@ -38,7 +66,12 @@ test("devices come, move and go", () => {
   const { store, event } = world();
   event({ action: "addnode", node: { _id: "node//2", meshid: "mesh//a", name: "two" } });
   assert.equal(store.devices.size, 2);
-  event({ action: "nodemeshchange", nodeid: "node//2", newMeshId: "mesh//foreign", node: { _id: "node//2", name: "two" } });
+  event({
+    action: "nodemeshchange",
+    nodeid: "node//2",
+    newMeshId: "mesh//foreign",
+    node: { _id: "node//2", name: "two" },
+  });
   assert.equal(store.devices.has("node//2"), false, "it went where this account sees nothing");
   event({ action: "removenode", nodeid: "node//1" });
   assert.equal(store.devices.size, 0);
@@ -94,7 +127,16 @@ test("live events are bounded, transient ones are not kept", () => {
 
 test("documents that are no documents change nothing", () => {
   const { store, event } = world();
-  for (const broken of [null, 1, "x", {}, { action: "changenode" }, { action: "changenode", node: 7 }, { action: "meshchange" }, { action: "createmesh", mesh: null }]) {
+  for (const broken of [
+    null,
+    1,
+    "x",
+    {},
+    { action: "changenode" },
+    { action: "changenode", node: 7 },
+    { action: "meshchange" },
+    { action: "createmesh", mesh: null },
+  ]) {
     event(broken as Happening);
   }
   store.apply({ action: "nodes", nodes: null });

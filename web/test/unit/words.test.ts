@@ -64,12 +64,30 @@ test("a device is what its connections say", () => {
 });
 
 test("rights come from all links, and restrictions are no rights", () => {
-  const user: User = { _id: "user//a", name: "a", links: { "mesh//g": { rights: 8 }, "ugrp//u": { rights: 1 } } };
-  const group: Group = { _id: "mesh//g", name: "g", mtype: 2, links: { "ugrp//u": { rights: 64 }, "user//b": { rights: FULL } } };
-  const device: Device = { _id: "node//d", meshid: "mesh//g", name: "d", links: { "ugrp//u": { rights: 128 } } };
+  const user: User = {
+    _id: "user//a",
+    name: "a",
+    links: { "mesh//g": { rights: 8 }, "ugrp//u": { rights: 1 } },
+  };
+  const group: Group = {
+    _id: "mesh//g",
+    name: "g",
+    mtype: 2,
+    links: { "ugrp//u": { rights: 64 }, "user//b": { rights: FULL } },
+  };
+  const device: Device = {
+    _id: "node//d",
+    meshid: "mesh//g",
+    name: "d",
+    links: { "ugrp//u": { rights: 128 } },
+  };
   assert.equal(effective(user, group), 8 | 64);
   assert.equal(effective(user, group, device), 8 | 64 | 128);
-  assert.equal(effective({ ...user, siteadmin: FULL }, undefined, device), 128, "an administrator has no rights by that");
+  assert.equal(
+    effective({ ...user, siteadmin: FULL }, undefined, device),
+    128,
+    "an administrator has no rights by that",
+  );
   assert.equal(effective({ ...user, siteadmin: FULL }, undefined, device, true), FULL);
   assert.equal(effective({ ...user, removeRights: 64 | 512 }, group), 8 | 512);
   const full: User = { ...user, links: { "mesh//g": { rights: FULL } } };
@@ -93,7 +111,10 @@ test("the power history has no holes and ends now", () => {
       [30, 0, 1],
     ],
   );
-  assert.equal(share(found, (power) => power === 1), 90 / 240);
+  assert.equal(
+    share(found, (power) => power === 1),
+    90 / 240,
+  );
   assert.deepEqual(stretches([1, now, 1], now, 1000), [{ from: now - 1000, to: now, power: 1 }]);
   for (const broken of [null, [], [1], [1, 2], "x", [1, "2", 3], {}]) {
     assert.equal(stretches(broken, now, 1000).length <= 1, true);
@@ -101,12 +122,22 @@ test("the power history has no holes and ends now", () => {
 });
 
 test("reports of hostile agents are read as far as they make sense", () => {
-  for (const broken of [null, 1, "x", [], { identifiers: [] }, { linux: { memory: 7 } }, { windows: { memory: [null, 1] } }]) {
+  for (const broken of [
+    null,
+    1,
+    "x",
+    [],
+    { identifiers: [] },
+    { linux: { memory: 7 } },
+    { windows: { memory: [null, 1] } },
+  ]) {
     assert.equal(readHardware(broken).memory.length, 0);
     assert.deepEqual(readProcesses(broken), []);
     assert.deepEqual(readServices(JSON.stringify(broken)), []);
   }
-  const flood = JSON.stringify(Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [n + 1, { cmd: "x".repeat(5000) }])));
+  const flood = JSON.stringify(
+    Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [n + 1, { cmd: "x".repeat(5000) }])),
+  );
   assert.equal(readProcesses(flood).length, 10_000);
   assert.equal(readProcesses(flood)[0]?.command.length, 1000);
   assert.equal(readProcesses("{").length, 0);
@@ -139,7 +170,12 @@ test("refusals of agents come first, measurements in order", () => {
     ["agent_key", "tls", "strange"],
   );
   assert.deepEqual(
-    agents([{ time: "2026-01-02T00:00:00Z", conn: { ca: 2 } }, { time: 1, conn: { ca: 1 } }, { time: "x", conn: {} }, {}]).map(({ value }) => value),
+    agents([
+      { time: "2026-01-02T00:00:00Z", conn: { ca: 2 } },
+      { time: 1, conn: { ca: 1 } },
+      { time: "x", conn: {} },
+      {},
+    ]).map(({ value }) => value),
     [1, 2],
   );
 });

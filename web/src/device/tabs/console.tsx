@@ -39,7 +39,10 @@ export default function Console({ device }: DeviceTabProps) {
     (frame) => {
       if (frame["type"] !== "console" || frame["nodeid"] !== device._id) return;
       const value = frame["value"];
-      add({ mine: false, text: (typeof value === "string" ? value : JSON.stringify(value)).slice(0, LONGEST) });
+      add({
+        mine: false,
+        text: (typeof value === "string" ? value : JSON.stringify(value)).slice(0, LONGEST),
+      });
     },
     [device._id],
   );
@@ -114,7 +117,12 @@ export default function Console({ device }: DeviceTabProps) {
               { words: "Load the recovery core", icon: "shield", run: () => core(device._id, "recovery") },
               { words: "Clear the core", icon: "close", run: () => core(device._id, "clear") },
               "line",
-              { words: "Disconnect the agent", icon: "power", danger: true, run: () => client.tell("agentdisconnect", { nodeid: device._id, disconnectMode: 1 }) },
+              {
+                words: "Disconnect the agent",
+                icon: "power",
+                danger: true,
+                run: () => client.tell("agentdisconnect", { nodeid: device._id, disconnectMode: 1 }),
+              },
             ]}
           />
         </form>

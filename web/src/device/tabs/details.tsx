@@ -43,7 +43,11 @@ export default function Details({ device }: DeviceTabProps) {
         <Memory hardware={hardware} />
         <Storage hardware={hardware} />
         {interfaces.map(({ name, addresses, mac, up, type, gateway }) => (
-          <Card key={name} title={<Words text={name} />} tools={<Badge kind={up ? "ok" : undefined}>{up ? "up" : "down"}</Badge>}>
+          <Card
+            key={name}
+            title={<Words text={name} />}
+            tools={<Badge kind={up ? "ok" : undefined}>{up ? "up" : "down"}</Badge>}
+          >
             <Facts
               facts={[
                 addresses.length > 0 && ["Addresses", <Lines texts={addresses} />],
@@ -73,7 +77,12 @@ function Memory({ hardware }: { hardware: Hardware }) {
   const all = hardware.memory.reduce((sum, { size }) => sum + size, 0);
   return (
     <Card title="Memory" tools={<Badge>{memory(all)}</Badge>}>
-      <Facts facts={hardware.memory.map(({ place, size, kind }): [string, string] => [plain(place), `${memory(size)}${kind ? `, ${plain(kind)}` : ""}`])} />
+      <Facts
+        facts={hardware.memory.map(({ place, size, kind }): [string, string] => [
+          plain(place),
+          `${memory(size)}${kind ? `, ${plain(kind)}` : ""}`,
+        ])}
+      />
     </Card>
   );
 }
@@ -89,7 +98,9 @@ function Storage({ hardware }: { hardware: Hardware }) {
             <div key={name} class="stack tight">
               <div class="row between">
                 <Words text={name} class="ellipsis" />
-                <span class="small muted">{free === undefined ? bytes(size) : `${bytes(free)} free of ${bytes(size)}`}</span>
+                <span class="small muted">
+                  {free === undefined ? bytes(size) : `${bytes(free)} free of ${bytes(size)}`}
+                </span>
               </div>
               {used !== undefined && (
                 <div class={used > 0.9 ? "meter warn" : "meter"}>
@@ -100,7 +111,12 @@ function Storage({ hardware }: { hardware: Hardware }) {
           );
         })}
         {hardware.disks.length > 0 && (
-          <Facts facts={hardware.disks.map(({ name, size }): [string, string] => [plain(name), size > 0 ? bytes(size) : "Unknown size"])} />
+          <Facts
+            facts={hardware.disks.map(({ name, size }): [string, string] => [
+              plain(name),
+              size > 0 ? bytes(size) : "Unknown size",
+            ])}
+          />
         )}
       </div>
     </Card>

@@ -19,7 +19,9 @@ export default function Events({ device, rights }: DeviceTabProps) {
   useEvents(
     (event) => {
       if (event.nodeid !== device._id || !event.msg || event.nolog) return;
-      setLive((events) => [{ ...event, time: event.time ?? new Date().toISOString() }, ...events].slice(0, LIMIT));
+      setLive((events) =>
+        [{ ...event, time: event.time ?? new Date().toISOString() }, ...events].slice(0, LIMIT),
+      );
     },
     [device._id],
   );

@@ -28,14 +28,25 @@ function About({ device, rights }: DeviceTabProps) {
   const group = store.groups.get(device.meshid);
   const editable = has(rights, Right.manageDevices);
   const tools = editable && (
-    <Button kind="plain" small icon="edit" label="Edit" onClick={() => dialog("Edit the device", (close) => <Edit device={device} close={close} />)} />
+    <Button
+      kind="plain"
+      small
+      icon="edit"
+      label="Edit"
+      onClick={() => dialog("Edit the device", (close) => <Edit device={device} close={close} />)}
+    />
   );
   return (
     <Card title="Device" tools={tools}>
       <Facts
         facts={[
           ["Host name", device.rname],
-          group && ["Group", <a href={to("group", short(group._id))}><Words text={group.name} /></a>],
+          group && [
+            "Group",
+            <a href={to("group", short(group._id))}>
+              <Words text={group.name} />
+            </a>,
+          ],
           ["Description", device.desc],
           ["Tags", device.tags?.length ? <Tags tags={device.tags} /> : null],
           ["Address", device.ip ?? device.host ?? ""],
@@ -65,7 +76,9 @@ function Tags({ tags }: { tags: string[] }) {
 
 function consentWords(device: Device, ofGroup: number): string {
   const bits = (device.consent ?? 0) | ofGroup;
-  return CONSENT.filter(({ bit }) => bits & bit).map(({ words }) => words.toLowerCase()).join(", ");
+  return CONSENT.filter(({ bit }) => bits & bit)
+    .map(({ words }) => words.toLowerCase())
+    .join(", ");
 }
 
 const PICTURES: [string, string][] = [
@@ -127,7 +140,10 @@ function Agent({ device }: { device: Device }) {
           agent?.root !== undefined && ["Runs as", agent.root ? "administrator" : "a plain user"],
           ["Can", capabilities(agent?.caps ?? 0)],
           ["Connected", device.agct && device.conn ? <Ago time={device.agct} /> : null],
-          intelamt?.ver !== undefined && ["Intel AMT", `Version ${intelamt.ver}${intelamt.state === 2 ? ", activated" : ""}`],
+          intelamt?.ver !== undefined && [
+            "Intel AMT",
+            `Version ${intelamt.ver}${intelamt.state === 2 ? ", activated" : ""}`,
+          ],
           ["Id", <code class="small">{short(device._id)}</code>],
         ]}
       />
@@ -226,7 +242,13 @@ function People({ device, rights }: DeviceTabProps) {
                 <span class="small muted">{summary(link.rights)}</span>
               </div>
               {managed && id !== me()._id && (
-                <Button kind="plain" small icon="close" label={`Remove ${plain(short(id))}`} onClick={() => void remove(id)} />
+                <Button
+                  kind="plain"
+                  small
+                  icon="close"
+                  label={`Remove ${plain(short(id))}`}
+                  onClick={() => void remove(id)}
+                />
               )}
             </li>
           ))}
@@ -238,7 +260,9 @@ function People({ device, rights }: DeviceTabProps) {
 
 function AddUser({ device, close }: { device: Device; close(): void }) {
   const [name, setName] = useState("");
-  const [bits, setBits] = useState<number>(Right.remoteControl | Right.chat | Right.wake | Right.power | Right.details);
+  const [bits, setBits] = useState<number>(
+    Right.remoteControl | Right.chat | Right.wake | Right.power | Right.details,
+  );
   const grantable = RIGHTS.map((part) => ({ ...part, rights: part.rights.filter(({ bit }) => bit > 4) }));
   return (
     <Form
@@ -260,4 +284,3 @@ function AddUser({ device, close }: { device: Device; close(): void }) {
     </Form>
   );
 }
-

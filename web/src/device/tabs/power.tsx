@@ -63,13 +63,23 @@ function Day({ day, stretches }: { day: number; stretches: Stretch[] }) {
   const end = dayBefore(day, -1);
   const x = (at: number) => ((Math.max(day, Math.min(end, at)) - day) / (end - day)) * 1000;
   const within = stretches.filter(({ from, to }) => to > day && from < end);
-  const label = new Date(day).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" });
-  const share = within.reduce((sum, { from, to, power }) => sum + (isOn(power) ? x(to) - x(from) : 0), 0) / 10;
+  const label = new Date(day).toLocaleDateString("en-GB", {
+    weekday: "short",
+    day: "numeric",
+    month: "short",
+  });
+  const share =
+    within.reduce((sum, { from, to, power }) => sum + (isOn(power) ? x(to) - x(from) : 0), 0) / 10;
   return (
     <div class="power-day">
       <span class="small muted">{label}</span>
       <div class="bar">
-        <svg viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label={`${label}: on for ${Math.round(share)} % of the day`}>
+        <svg
+          viewBox="0 0 1000 10"
+          preserveAspectRatio="none"
+          role="img"
+          aria-label={`${label}: on for ${Math.round(share)} % of the day`}
+        >
           {within.map(({ from, to, power }) => (
             <rect
               key={from}

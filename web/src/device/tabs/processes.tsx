@@ -98,7 +98,11 @@ function ProcessList({ device, processes, filter, refresh }: ListProps & { proce
     () =>
       processes
         .filter(({ pid, user, command }) => within(filter, String(pid), user, command))
-        .map((process): Row & { process: Process } => ({ key: String(process.pid), height: HEIGHT, process })),
+        .map((process): Row & { process: Process } => ({
+          key: String(process.pid),
+          height: HEIGHT,
+          process,
+        })),
     [processes, filter],
   );
   const end = (process: Process) =>
@@ -125,7 +129,13 @@ function ProcessList({ device, processes, filter, refresh }: ListProps & { proce
               <span class="small muted number">{process.pid}</span>
               <Words text={process.command} class="ellipsis" />
               <Words text={process.user} class="small muted ellipsis" />
-              <Button kind="plain" small icon="close" label={`End ${plain(process.command)}`} onClick={() => void end(process)} />
+              <Button
+                kind="plain"
+                small
+                icon="close"
+                label={`End ${plain(process.command)}`}
+                onClick={() => void end(process)}
+              />
             </div>
           )}
         </Virtual>
@@ -146,10 +156,13 @@ function ServiceList({ device, services, filter, refresh }: ListProps & { servic
     words: done,
     icon: { serviceStart: "play", serviceStop: "stop", serviceRestart: "restart" }[type] ?? "play",
     run: () =>
-      void attempt(async () => {
-        await client.ask("msg", { type, nodeid: device._id, serviceName: service.name }, { bare: false });
-        refresh();
-      }, `${done}: ${plain(service.title)}`),
+      void attempt(
+        async () => {
+          await client.ask("msg", { type, nodeid: device._id, serviceName: service.name }, { bare: false });
+          refresh();
+        },
+        `${done}: ${plain(service.title)}`,
+      ),
   });
   return (
     <>
@@ -162,7 +175,11 @@ function ServiceList({ device, services, filter, refresh }: ListProps & { servic
           {({ service }) => (
             <div class="running-row services">
               <Words text={service.title} class="ellipsis" />
-              {service.state ? <Badge kind={service.running ? "ok" : undefined}>{plain(service.state)}</Badge> : <span />}
+              {service.state ? (
+                <Badge kind={service.running ? "ok" : undefined}>{plain(service.state)}</Badge>
+              ) : (
+                <span />
+              )}
               <Menu
                 label={`Actions for ${plain(service.title)}`}
                 kind="plain"

@@ -6,6 +6,9 @@ export default {
   path: "sharing",
   title: "Sharing",
   order: 120,
-  visible: (_device, rights) => has(rights, Right.remoteControl) && has(rights, Right.guestSharing) && !limited(rights, Right.limitedInput),
+  visible: (_device, rights) =>
+    has(rights, Right.remoteControl) &&
+    has(rights, Right.guestSharing) &&
+    !limited(rights, Right.limitedInput),
   show: Sharing,
 } satisfies DeviceTab;

@@ -24,13 +24,17 @@ export default function Sharing({ device, rights }: DeviceTabProps) {
   useEvents(
     (event) => {
       const ours = event.nodeid === device._id || event.nodeid === undefined;
-      if (ours && ["deviceShareUpdate", "addedDeviceShare", "removedDeviceShare"].includes(event.action)) asked.again();
+      if (ours && ["deviceShareUpdate", "addedDeviceShare", "removedDeviceShare"].includes(event.action))
+        asked.again();
     },
     [device._id, asked.again],
   );
   const list = asked.frame?.["deviceShares"];
   const shares = Array.isArray(list) ? (list as Share[]) : [];
-  const add = () => dialog("Share with a guest", (close) => <Add device={device} rights={rights} close={close} done={asked.again} />);
+  const add = () =>
+    dialog("Share with a guest", (close) => (
+      <Add device={device} rights={rights} close={close} done={asked.again} />
+    ));
   return (
     <Card
       title="Guests"
@@ -47,7 +51,9 @@ export default function Sharing({ device, rights }: DeviceTabProps) {
         <Waiting />
       ) : shares.length === 0 ? (
         <Empty icon="share" title="Nobody is invited">
-          <p>A link lets a guest use this device for a while, without an account. You can end it at any time.</p>
+          <p>
+            A link lets a guest use this device for a while, without an account. You can end it at any time.
+          </p>
         </Empty>
       ) : (
         <ul class="items">
@@ -68,7 +74,10 @@ function ways({ p, viewOnly, port }: Share): string {
     [8, `web on port ${port ?? 80}`],
     [16, `secure web on port ${port ?? 443}`],
   ];
-  return names.filter(([bit]) => p & bit).map(([, name]) => name).join(", ");
+  return names
+    .filter(([bit]) => p & bit)
+    .map(([, name]) => name)
+    .join(", ");
 }
 
 function when({ startTime, expireTime, recurring, duration }: Share): string {
@@ -81,10 +90,15 @@ function when({ startTime, expireTime, recurring, duration }: Share): string {
 function ShareItem({ device, share, done }: { device: Device; share: Share; done(): void }) {
   const { url } = share;
   const remove = () =>
-    confirm("End this invitation?", <p>The link stops working, and a session that runs on it ends.</p>, "End it", async () => {
-      await client.ask("removeDeviceShare", { nodeid: device._id, publicid: share.publicid });
-      done();
-    });
+    confirm(
+      "End this invitation?",
+      <p>The link stops working, and a session that runs on it ends.</p>,
+      "End it",
+      async () => {
+        await client.ask("removeDeviceShare", { nodeid: device._id, publicid: share.publicid });
+        done();
+      },
+    );
   return (
     <li>
       <div class="what">
@@ -138,7 +152,14 @@ function Add(props: { device: Device; rights: number; close(): void; done(): voi
       onCancel={close}
       onSubmit={async () => {
         const consent = ask ? (bits & 2 ? 8 : 0) | (bits & 1 ? 16 : 0) | (bits & 4 ? 32 : 0) : 0;
-        const body = { nodeid: device._id, guestname: name.trim(), p: bits, consent, expire: Number(minutes), viewOnly };
+        const body = {
+          nodeid: device._id,
+          guestname: name.trim(),
+          p: bits,
+          consent,
+          expire: Number(minutes),
+          viewOnly,
+        };
         const frame = await client.ask("createDeviceShareLink", body, { also: ["deviceShares"] });
         const url = frame["url"];
         close();

@@ -43,7 +43,9 @@ export default function Login({ note }: { note: string }) {
         <Form action="Log in" wide onSubmit={async () => goOn(await login(username, password))}>
           <h1>Log in</h1>
           {note && <Notice>{note}</Notice>}
-          {!note && loginFailed.value && <Notice kind="warn">{refusal({ result: loginFailed.value })}</Notice>}
+          {!note && loginFailed.value && (
+            <Notice kind="warn">{refusal({ result: loginFailed.value })}</Notice>
+          )}
           <Input
             label="User name"
             name="username"
@@ -77,7 +79,10 @@ export default function Login({ note }: { note: string }) {
         />
       )}
       {step === "change" && (
-        <Change onBack={back} onSubmit={async (fresh) => goOn(await changePassword(state, password, fresh))} />
+        <Change
+          onBack={back}
+          onSubmit={async (fresh) => goOn(await changePassword(state, password, fresh))}
+        />
       )}
       {step === "register" && <Register onBack={back} />}
     </Gate>
@@ -149,7 +154,9 @@ function Factor(props: { asked: Outcome; onBack(): void; onSubmit(answer: Factor
       <div>
         <h1>Second step</h1>
         <p class="muted">
-          {byCode ? "Enter the code of your authenticator app, or a backup code." : "Have your security key at hand, and touch it when it blinks."}
+          {byCode
+            ? "Enter the code of your authenticator app, or a backup code."
+            : "Have your security key at hand, and touch it when it blinks."}
         </p>
       </div>
       {failure && <Notice kind="bad">{failure}</Notice>}
@@ -165,7 +172,13 @@ function Factor(props: { asked: Outcome; onBack(): void; onSubmit(answer: Factor
           autoFocus
         />
       )}
-      {days > 0 && <Check label={`Do not ask on this device for ${days} days`} checked={remember} onValue={setRemember} />}
+      {days > 0 && (
+        <Check
+          label={`Do not ask on this device for ${days} days`}
+          checked={remember}
+          onValue={setRemember}
+        />
+      )}
       {byCode && hkey && (
         <Button icon="key" onClick={() => void touch()}>
           Use a security key

@@ -21,7 +21,9 @@ export default function Setup() {
       <Form
         action="Make the first account"
         wide
-        disabled={code.replace(/[^a-z0-9]/gi, "").length < 16 || name === "" || password === "" || password !== again}
+        disabled={
+          code.replace(/[^a-z0-9]/gi, "").length < 16 || name === "" || password === "" || password !== again
+        }
         onSubmit={async () => {
           const { ok, message } = await makeAccount("setup", { code, name, password });
           if (!ok) throw new Error(sentence(message));
@@ -33,8 +35,8 @@ export default function Setup() {
         <div>
           <h1>Welcome</h1>
           <p class="muted">
-            This server has no account yet. Its setup code is on the console, in the journal, and in the output of{" "}
-            <code>meshboard status</code>.
+            This server has no account yet. Its setup code is on the console, in the journal, and in the
+            output of <code>meshboard status</code>.
           </p>
         </div>
         <Input
@@ -48,7 +50,14 @@ export default function Setup() {
           autoFocus
         />
         <Input label="User name" autocomplete="username" value={name} onValue={setName} />
-        <Input label="Password" type="password" autocomplete="new-password" value={password} onValue={setPassword} hint={password && weak} />
+        <Input
+          label="Password"
+          type="password"
+          autocomplete="new-password"
+          value={password}
+          onValue={setPassword}
+          hint={password && weak}
+        />
         <Input
           label="Password once more"
           type="password"
@@ -75,8 +84,8 @@ function Address() {
   if (local) {
     return (
       <Notice kind="warn">
-        You reach this server as <strong>{host}</strong>, a name only this machine knows. Add devices from an address
-        they can reach, or set <code>cert</code> in <code>config.json</code>.
+        You reach this server as <strong>{host}</strong>, a name only this machine knows. Add devices from an
+        address they can reach, or set <code>cert</code> in <code>config.json</code>.
       </Notice>
     );
   }
@@ -85,7 +94,8 @@ function Address() {
       <Icon name={number ? "info" : "check"} />
       <span>
         Devices will be told to connect to <strong>{host}</strong>.
-        {number && " If that number may change, give the server a name first: agents keep what they are told."}
+        {number &&
+          " If that number may change, give the server a name first: agents keep what they are told."}
       </span>
     </div>
   );
