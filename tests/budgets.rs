@@ -1,4 +1,4 @@
-//! What an agent may cost, counted in bytes and allocations instead of seconds: the numbers are the
+//! What an agent and a listener of the control channel may cost, counted in bytes and allocations instead of seconds: the numbers are the
 //! same on every machine, so they can guard CI. The server runs on a thread of this program; what
 //! the simulated agents allocate on theirs is not counted.
 
@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,10 @@ use meshboard::agent::room::Room;
 use meshboard::config::Config;
 use meshboard::hub::Hub;
 use meshboard::identity::{self as identity_of, Names, tls::WebTls};
-use meshboard::model::{DomainId, Group as GroupRecord, GroupId, GroupKind, Key48, Millis};
+use meshboard::model::{
+    DomainId, Group as GroupRecord, GroupId, GroupKind, Key48, LoginToken, Millis, PasswordHash,
+    SiteRights, User, UserId,
+};
 use meshboard::server::app::{App, Port};
 use meshboard::server::http;
 use meshboard::store::Store;
@@ -31,12 +34,15 @@ use serde_json::json;
 
 use common::simulated::{Group, Keys, identity};
 use common::{PATIENCE, meshboard::seed_keys, ports};
-use peer::{Forger, frame};
+use peer::{Forger, Raw, frame};
 
 /// Agents connected at a time.
 const AGENTS: usize = 250;
 /// Live heap per connected agent in bytes, TLS included.
 const PER_AGENT: i64 = 6 * 1024;
+/// Live heap per idle session of the control channel in bytes, TLS included. The promise is 16 KB in
+/// all; the allocator takes its share.
+const PER_SESSION: i64 = 10 * 1024;
 /// Heap the server may keep when all of them have gone, in bytes: buffers of the executor, of the
 /// reactor and of the store, which do not grow with the number of connections.
 const LEFT_OVER: i64 = 64 * 1024;
@@ -86,6 +92,7 @@ static COUNTING: Counting = Counting;
 #[test]
 fn an_agent_costs_what_it_may_and_leaves_nothing_behind() {
     AGENTS_THREAD.set(true);
+    let _turn = turn();
     let fleet = Fleet::start();
     // Records, caches and buffers that every server has after a while.
     leave(fleet.connect());
@@ -114,6 +121,37 @@ fn an_agent_costs_what_it_may_and_leaves_nothing_behind() {
     assert!(each <= ALLOCATIONS, "{each} allocations per connection");
     assert!(kept <= LEFT_OVER, "{kept} bytes kept");
     assert!(grown <= LEFT_OVER, "{grown} bytes leaked");
+}
+
+#[test]
+fn a_listener_costs_what_it_may_and_leaves_nothing_behind() {
+    AGENTS_THREAD.set(true);
+    let _turn = turn();
+    let fleet = Fleet::start();
+    close(fleet.listen());
+    let base = settled();
+    let mut listeners = fleet.listen();
+    let idle = (settled() - base) / AGENTS as i64;
+    // A long request and its answer, and an event for everybody.
+    for listener in &mut listeners {
+        let request = json!({ "action": "print", "value": "x".repeat(LONG) }).to_string();
+        listener.send(&frame(1, true, request.as_bytes()));
+        listener.send(&frame(1, true, br#"{"action":"nodes"}"#));
+        listener.heard();
+    }
+    let spoken = (settled() - base) / AGENTS as i64;
+    close(listeners);
+    let kept = settled() - base;
+    println!("{idle} bytes per idle listener, {spoken} after long messages; {kept} bytes kept");
+    assert!(idle <= PER_SESSION, "{idle} bytes per idle listener");
+    assert!(spoken <= PER_SESSION, "{spoken} bytes per listener that has spoken");
+    assert!(kept <= LEFT_OVER, "{kept} bytes kept");
+}
+
+/// One test at a time: all allocations of this program are counted together.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A server on a thread, and the agents that connect to it.
@@ -149,11 +187,57 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// Opens sessions of the control channel, each by a login token, and waits until all of them
+    /// have heard of each other.
+    fn listen(&self) -> Vec<Raw> {
+        let [name, password] =
+            [TOKEN, "secret"].map(|text| data_encoding::BASE64.encode(text.as_bytes()));
+        let header = format!("x-meshauth: {name},{password}\r\n");
+        let open = |_| Raw::open(self.port, "/control.ashx", &header);
+        let mut listeners: Vec<_> = (0..AGENTS).map(open).collect();
+        for listener in &mut listeners {
+            while !listener.next().expect("it is let in").1.starts_with(br#"{"action":"userinfo""#)
+            {
+            }
+        }
+        for listener in &mut listeners {
+            listener.heard();
+        }
+        listeners
+    }
+}
+
+fn close(listeners: Vec<Raw>) {
+    // What each hears of those that go before it must not fill a buffer.
+    for mut listener in listeners {
+        listener.send(&frame(8, true, &[]));
+        listener.end();
+    }
+}
+
+/// The login token of the sessions.
+const TOKEN: &str = "~t:budget";
+
+/// An account with a login token: no password is computed.
+fn put_account(hub: &Hub) {
+    let id = UserId::new(DomainId::default(), "admin").expect("a name");
+    let mut user = User::new(id.clone(), "admin", PasswordHash::None, Millis(0));
+    user.site = SiteRights::FULL;
+    hub.store.put(user).later();
+    let password = identity_of::password::keep_random("secret");
+    let (token_user, name) = (TOKEN.to_owned(), "budget".to_owned());
+    let token =
+        LoginToken { token_user, user: id, name, password, created: Millis(0), expires: None };
+    hub.store.put(token).later();
+}
+
 /// Serves for ever, without a disk: what the store has not written yet would be counted.
 fn serve(data: &Path, group: GroupId, port: u16, ready: &mpsc::Sender<()>) {
     let executor = Rc::new(LocalExecutor::new());
     let serving = async {
         let hub = Hub::new(Store::in_memory(), Config::default(), Millis(0));
+        put_account(&hub);
         hub.store.put(GroupRecord::new(group, "lab", GroupKind::Agent, Millis(0))).later();
         let names = Names { server: "127.0.0.1".into(), others: vec![] };
         let tls = WebTls::new(identity_of::load_or_make_web(data, &names).expect("it was seeded"));

@@ -38,6 +38,7 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
             }
         }
         Command::Status => show(common, &link::ask(common, &Request::Status)?),
+        Command::LoginKey => show(common, &link::ask(common, &Request::LoginKey)?),
         Command::Cert(_) => certificates(common),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -144,11 +145,14 @@ fn user(common: &Common, command: UserCommand) -> Result<(), Failure> {
         UserCommand::Remove { account } => {
             Request::UserRemove { domain: account.tenant.domain, name: account.name }
         }
-        UserCommand::Passwd { account, password: source } => Request::UserPassword {
-            password: password::read(source, &account.name)?,
-            domain: account.tenant.domain,
-            name: account.name,
-        },
+        UserCommand::Passwd { account, password: source, remove_factors } => {
+            Request::UserPassword {
+                password: password::read(source, &account.name)?,
+                domain: account.tenant.domain,
+                name: account.name,
+                without_factors: remove_factors,
+            }
+        }
         UserCommand::Admin { account, revoke } => {
             Request::UserAdmin { domain: account.tenant.domain, name: account.name, admin: !revoke }
         }
@@ -176,6 +180,7 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
             Answer::Group(group) => print::json(group),
             Answer::Groups(groups) => print::json(groups),
             Answer::Status(status) => print::json(status),
+            Answer::LoginKey(key) => print::json(&json!({"loginKey": key})),
             Answer::Reloaded => print::json(&json!({})),
         };
     }
@@ -189,6 +194,7 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
         Answer::Group(group) => print::out(&format!("{}  {}\n", group.meshid, group.name)),
         Answer::Groups(groups) => print::groups(groups),
         Answer::Status(status) => print::status(status),
+        Answer::LoginKey(key) => print::out(&format!("{key}\n")),
         Answer::Reloaded => Ok(()),
     }
 }

@@ -111,6 +111,10 @@ enum Command {
     },
     /// Tell how the server is, and the setup code while there is no account
     Status,
+    /// Print the key with which programs make login cookies: `meshctrl --loginkey`
+    ///
+    /// Whoever has it can log in as anybody, without a password.
+    LoginKey,
     /// Look at the certificates
     #[command(subcommand)]
     Cert(CertCommand),
@@ -183,6 +187,9 @@ enum UserCommand {
         account: Account,
         #[command(flatten)]
         password: PasswordSource,
+        /// Take its second factors away: for who lost them
+        #[arg(long)]
+        remove_factors: bool,
     },
     /// Give an account full rights on the server, or take them
     Admin {
@@ -295,6 +302,8 @@ mod tests {
             "user list --json",
             "user remove ann",
             "user passwd ann --password p",
+            "user passwd ann --password p --remove-factors",
+            "login-key",
             "user admin ann --revoke",
             "group add Office --user ann --domain shop",
             "group list",

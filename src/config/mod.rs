@@ -5,6 +5,7 @@
 
 mod addresses;
 mod parse;
+mod passwords;
 mod place;
 mod read;
 mod recording;
@@ -18,6 +19,7 @@ use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 
 pub use addresses::AddressRules;
 pub use parse::{ConfigError, load, parse};
+pub use passwords::{FactorRules, PasswordRules, TokenRules};
 pub use place::{Place, Problem, Warning, WarningKind};
 pub use recording::{Recording, RecordingLimits};
 
@@ -69,6 +71,12 @@ pub struct Settings {
     pub ignore_agent_hash_check: bool,
     /// `maxInvalidLogin`: `None` switches the limiter off.
     pub max_invalid_login: Option<LoginLimit>,
+    /// `maxInvalid2fa`: the same for wrong second factors.
+    pub max_invalid_2fa: Option<LoginLimit>,
+    /// `no2FactorAuth`: nobody is asked for a second factor.
+    pub no_second_factor: bool,
+    /// `cookieIpCheck`: from where else a cookie made for one address may be used.
+    pub cookie_ip: CookieIp,
     /// `noAgentUpdate`: agents are never updated.
     pub no_agent_update: bool,
     /// `minifyCore`: the minified core is sent to agents.
@@ -118,6 +126,18 @@ pub enum Reach {
     Lan,
 }
 
+/// From where a cookie that was made for one address may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CookieIp {
+    /// From anywhere.
+    None,
+    /// From the same /24 (IPv4) or /64 (IPv6), and between private addresses.
+    #[default]
+    Lax,
+    /// From that address only.
+    Strict,
+}
+
 /// Limits of failed logins per /24 (IPv4) or /64 (IPv6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoginLimit {
@@ -127,6 +147,11 @@ pub struct LoginLimit {
     pub count: u32,
     /// How long it is refused; `None` until the window has passed.
     pub cool_off: Option<Duration>,
+}
+
+impl LoginLimit {
+    /// Ten failures in ten minutes.
+    pub const STANDARD: Self = Self { time: Duration::from_secs(600), count: 10, cool_off: None };
 }
 
 /// When backups are made by themselves, and how long they are kept.
@@ -180,6 +205,12 @@ pub struct Domain {
     pub allowed_origins: Vec<String>,
     /// `userConsentFlags`: OR of the consent bits 1 to 64.
     pub consent: u32,
+    /// `passwordRequirements`: what passwords must be like.
+    pub passwords: PasswordRules,
+    /// `passwordRequirements`: second factors.
+    pub factors: FactorRules,
+    /// `passwordRequirements.loginTokens`.
+    pub login_tokens: TokenRules,
     /// `userAllowedIP` / `userBlockedIP`, in addition to those of the settings.
     pub user_addresses: AddressRules,
     /// `agentAllowedIP` / `agentBlockedIP`, in addition to those of the settings.
@@ -225,11 +256,10 @@ impl Default for Settings {
             browser_ping: None,
             browser_pong: None,
             ignore_agent_hash_check: false,
-            max_invalid_login: Some(LoginLimit {
-                time: Duration::from_secs(600),
-                count: 10,
-                cool_off: None,
-            }),
+            max_invalid_login: Some(LoginLimit::STANDARD),
+            max_invalid_2fa: Some(LoginLimit::STANDARD),
+            no_second_factor: false,
+            cookie_ip: CookieIp::Lax,
             no_agent_update: false,
             minify_core: false,
             agent_update_block_size: 65531,

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::addresses::{self, AddressRules};
+use super::passwords;
 use super::place::{Problem, Warning};
 use super::read::{Notes, Section};
 use super::recording::recording;
 use super::tree::{self, Entry, Node, Origin, Table, Value};
-use super::{BackupPlan, Config, Domain, InterUser, LoginLimit, Reach, Settings, table};
+use super::{BackupPlan, Config, CookieIp, Domain, InterUser, LoginLimit, Reach, Settings, table};
 use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 
 /// Largest file that is read, in bytes.
@@ -145,7 +146,10 @@ fn settings(section: Section<'_>) -> Settings {
         browser_ping: section.seconds("browserPing").unwrap_or(standard.browser_ping),
         browser_pong: section.seconds("browserPong").unwrap_or(standard.browser_pong),
         ignore_agent_hash_check: ignore_hash_check(&section),
-        max_invalid_login: login_limit(&section, standard.max_invalid_login),
+        max_invalid_login: login_limit(&section, "maxInvalidLogin"),
+        max_invalid_2fa: login_limit(&section, "maxInvalid2fa"),
+        no_second_factor: section.flag("no2FactorAuth").unwrap_or(false),
+        cookie_ip: cookie_ip(&section),
         no_agent_update: section.flag("noAgentUpdate").unwrap_or(standard.no_agent_update),
         minify_core: section.flag("minifyCore").unwrap_or(standard.minify_core),
         agent_update_block_size: section
@@ -232,15 +236,15 @@ fn ignore_hash_check(section: &Section<'_>) -> bool {
 }
 
 /// Times are minutes, as in MeshCentral.
-fn login_limit(section: &Section<'_>, standard: Option<LoginLimit>) -> Option<LoginLimit> {
-    let Some(found) = section.find("maxInvalidLogin") else { return standard };
-    let standard = standard?;
+fn login_limit(section: &Section<'_>, name: &str) -> Option<LoginLimit> {
+    let standard = LoginLimit::STANDARD;
+    let Some(found) = section.find(name) else { return Some(standard) };
     match found.node.value.as_flag() {
         Some(false) => return None,
         Some(true) => return Some(standard),
         None => {}
     }
-    let limit = section.section("maxInvalidLogin")?;
+    let limit = section.section(name)?;
     let count = limit.number("count", 1..=u64::from(u32::MAX));
     let parsed = LoginLimit {
         time: limit.minutes("time").unwrap_or(standard.time),
@@ -249,6 +253,23 @@ fn login_limit(section: &Section<'_>, standard: Option<LoginLimit>) -> Option<Lo
     };
     limit.finish(&table::NONE);
     Some(parsed)
+}
+
+fn cookie_ip(section: &Section<'_>) -> CookieIp {
+    let Some(found) = section.find("cookieIpCheck") else { return CookieIp::default() };
+    let word = match &found.node.value {
+        Value::Text(word) => word.to_ascii_lowercase(),
+        value => value.as_flag().map(|on| on.to_string()).unwrap_or_default(),
+    };
+    match &*word {
+        "none" | "false" => CookieIp::None,
+        "lax" | "true" => CookieIp::Lax,
+        "strict" => CookieIp::Strict,
+        _ => {
+            section.problem(&found, "expected none, lax or strict");
+            CookieIp::default()
+        }
+    }
 }
 
 fn auto_backup(section: &Section<'_>) -> Option<BackupPlan> {
@@ -408,6 +429,7 @@ fn domain_id(name: &str) -> Result<DomainId, &'static str> {
 }
 
 fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
+    let (passwords, factors, login_tokens) = passwords::read(section);
     let keys = |name| {
         let valid = |text: &str| {
             let fits = (1..=128).contains(&text.len());
@@ -436,6 +458,9 @@ fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
             .unwrap_or_default(),
         allowed_origins: allowed_origins(section),
         consent: consent(section),
+        passwords,
+        factors,
+        login_tokens,
         user_addresses: addresses(section, "user"),
         agent_addresses: addresses(section, "agent"),
         recording: recording(section),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Place, WarningKind};
+use crate::config::{FactorRules, PasswordRules, Place, TokenRules, WarningKind};
 
 fn read(text: &str) -> (Config, Vec<Warning>) {
     parse(text, []).unwrap_or_else(|problems| panic!("{problems:?}"))
@@ -51,6 +51,7 @@ fn every_supported_setting_arrives() {
             "WANonly": true, "agentPing": 35, "agentPong": 36, "agentIdleTimeout": 100,
             "browserPing": 37, "browserPong": 38, "ignoreAgentHashCheck": true,
             "maxInvalidLogin": {"time": 5, "count": 3, "coolofftime": 20},
+            "maxInvalid2fa": false, "no2FactorAuth": true, "cookieIpCheck": "strict",
             "noAgentUpdate": true, "minifyCore": true, "agentUpdateBlockSize": 2048,
             "allowLoginToken": true, "manageAllDeviceGroups": ["user//admin"], "statusPort": 9999,
             "manageCrossDomain": ["user//Root"], "interUserMessaging": ["user/a/bob"],
@@ -63,6 +64,12 @@ fn every_supported_setting_arrives() {
             "newAccountsUserGroups": "G", "agentInviteCodes": true, "lockAgentDownload": 1,
             "agentKey": ["a1", "b2"], "loginKey": "c3", "certHash": "H",
             "allowedOrigin": ["a.example.com"], "userConsentFlags": {"desktopNotify": true},
+            "passwordRequirements": {"min": 8, "max": 128, "upper": 1, "lower": 2, "numeric": 3,
+                "nonalpha": 4, "reset": 90, "hint": true, "oldPasswordBan": 5,
+                "banCommonPasswords": true, "force2factor": true, "lock2factor": true,
+                "skip2factor": "10.0.0.0/8, ::1", "otp2factor": false,
+                "backupcode2factor": false, "maxfidokeys": 2, "loginTokens": ["user//admin"]},
+            "twoFactorCookieDurationDays": 7,
             "limits": {"maxDevices": 1, "maxAgentSessions": 2, "maxUserAccounts": 3,
                 "maxUserSessions": 4, "maxSingleUserSessions": 5}
         }}}"#
@@ -93,6 +100,9 @@ fn every_supported_setting_arrives() {
             count: 3,
             cool_off: seconds(1200),
         }),
+        max_invalid_2fa: None,
+        no_second_factor: true,
+        cookie_ip: CookieIp::Strict,
         no_agent_update: true,
         minify_core: true,
         agent_update_block_size: 2048,
@@ -127,6 +137,28 @@ fn every_supported_setting_arrives() {
         accepted_tls_hashes: vec![Key48([10; 48])],
         allowed_origins: vec!["a.example.com".into()],
         consent: 1,
+        passwords: PasswordRules {
+            min: 8,
+            max: 128,
+            upper: 1,
+            lower: 2,
+            numeric: 3,
+            nonalpha: 4,
+            reset: seconds(90 * 86_400),
+            hint: true,
+            old_ban: 5,
+            ban_common: true,
+        },
+        factors: FactorRules {
+            force: true,
+            skip: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+            locked: true,
+            app: false,
+            backup_codes: false,
+            max_keys: Some(2),
+            remember_days: 7,
+        },
+        login_tokens: TokenRules::Only(vec!["user//admin".into()]),
         user_addresses: AddressRules::default(),
         agent_addresses: AddressRules::default(),
         recording: None,
@@ -260,8 +292,8 @@ fn what_does_nothing_is_a_warning_with_its_place() {
         ),
         (r#"{"settings":{"port":80,"Port":81}}"#, "settings.port", WarningKind::Duplicate),
         (
-            r#"{"settings":{"maxInvalid2fa":false}}"#,
-            "settings.maxInvalid2fa",
+            r#"{"settings":{"maintenanceMode":true}}"#,
+            "settings.maintenanceMode",
             WarningKind::NotEnforced,
         ),
     ] {

@@ -134,14 +134,7 @@ pub(super) static SETTINGS: Names = Names {
         "email",
         "trustedcert",
     ],
-    guards: &[
-        "maxinvalid2fa",
-        "maintenancemode",
-        "cookieipcheck",
-        "agentsignlock",
-        "mpshighsecurity",
-        "crowdsec",
-    ],
+    guards: &["maintenancemode", "agentsignlock", "mpshighsecurity", "crowdsec"],
     moot: &[
         "exactports",
         "selfupdate",
@@ -172,7 +165,6 @@ pub(super) static SETTINGS: Names = Names {
         "watchdog",
         "tlsciphers",
         "usenodedefaulttlsciphers",
-        "no2factorauth",
         "vault",
         "swarmport",
         "fastcert",
@@ -203,7 +195,6 @@ pub(super) static DOMAIN: Names = Names {
         "newaccountscaptcha",
         "newaccountspass",
         "usernameisemail",
-        "twofactorcookiedurationdays",
         "consentmessages",
         "notificationmessages",
         "guestdevicesharing",
@@ -294,7 +285,6 @@ pub(super) static DOMAIN: Names = Names {
         "titlehtml",
     ],
     guards: &[
-        "passwordrequirements",
         "newaccountemaildomains",
         "userquota",
         "meshquota",
@@ -307,13 +297,31 @@ pub(super) static DOMAIN: Names = Names {
     moot: &["minify", "id"],
 };
 
+/// Keys of `passwordRequirements`: ways of asking for a second factor that need somebody to send it,
+/// or a service of somebody else's.
+pub(super) static PASSWORDS: Names = Names {
+    later: &[
+        "email2factor",
+        "sms2factor",
+        "push2factor",
+        "msg2factor",
+        "duo2factor",
+        "fidopininput",
+        "single2factorwarning",
+        "autofido2fa",
+        "allowaccountreset",
+    ],
+    guards: &[],
+    moot: &[],
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_name_is_listed_once_and_in_lower_case() {
-        for names in [&TOP, &SETTINGS, &DOMAIN] {
+        for names in [&TOP, &SETTINGS, &DOMAIN, &PASSWORDS] {
             let mut all = [names.later, names.guards, names.moot].concat();
             assert!(all.iter().all(|n| n.to_lowercase() == **n));
             let count = all.len();

@@ -18,7 +18,7 @@ use crate::hub::Hub;
 use crate::identity::cookie::{CookieKey, DEFAULT_LIFETIME};
 use crate::model::{DomainId, Group, GroupId, GroupKind, Key48};
 
-use super::limiter::Limiter;
+use super::limiter::{Guess, Limiter};
 
 /// Longest code in characters.
 pub const CODE_MAX: usize = 64;
@@ -109,7 +109,7 @@ impl Invitations {
         if bought.is_none()
             && let Some(limit) = &self.hub.config().settings.max_invalid_login
         {
-            self.limiter.borrow_mut().failed(address, limit, now);
+            self.limiter.borrow_mut().failed(address, None, Guess::Password, limit, now);
         }
         bought.ok_or(CodeError::Unknown)
     }

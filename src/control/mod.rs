@@ -8,10 +8,14 @@
 
 mod actions;
 pub mod auth;
+pub mod factors;
+mod features;
 mod filter;
 pub mod invitations;
 mod limiter;
 mod notify;
+pub mod password_rules;
+pub mod passwords;
 pub mod request;
 pub mod session;
 pub mod setup;
@@ -19,11 +23,14 @@ pub mod socket;
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::hub::Hub;
+use crate::identity::AgentServer;
 use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
-use crate::model::Key48;
+use crate::identity::tls::WebTls;
+use crate::model::{Key48, Secret};
 use crate::relay::recording::Recordings;
 use crate::store::Store;
 
@@ -45,6 +52,24 @@ pub struct ServerFacts {
     pub agent_cert_hash: Key48,
     /// End of the web certificate, milliseconds since 1970.
     pub cert_expires: Option<u64>,
+    /// How the server proves itself to clients that do not trust its TLS; `None` while the key is
+    /// being made.
+    pub proof: Option<Proof>,
+}
+
+/// What inner authentication needs.
+#[derive(Clone)]
+pub struct Proof {
+    /// The identity that agents pin, and clients may.
+    pub server: Arc<AgentServer>,
+    /// The web certificates clients may see.
+    pub tls: Arc<WebTls>,
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Proof({})", self.server.id().text())
+    }
 }
 
 /// The keys of the cookies this server makes and accepts.
@@ -64,13 +89,21 @@ impl CookieKeys {
 }
 
 fn key(store: &Store, name: &str) -> Option<CookieKey> {
-    if let Some(key) = store.secret(name).and_then(|secret| CookieKey::new(&secret)) {
-        return Some(key);
+    CookieKey::new(&*secret(store, name)?)
+}
+
+/// The secret of login cookies, made if it is not there: whoever has it can log in as anybody.
+/// `None` without randomness.
+pub fn login_secret(store: &Store) -> Option<Rc<Secret>> {
+    secret(store, LOGIN_KEY)
+}
+
+fn secret(store: &Store, name: &str) -> Option<Rc<Secret>> {
+    if let Some(secret) = store.secret(name).filter(|secret| CookieKey::new(secret).is_some()) {
+        return Some(secret);
     }
-    let secret = CookieKey::fresh_secret(name).ok()?;
-    let key = CookieKey::new(&secret)?;
-    store.put(secret).later();
-    Some(key)
+    store.put(CookieKey::fresh_secret(name).ok()?).later();
+    store.secret(name)
 }
 
 /// What all sessions of one server share.
@@ -124,5 +157,7 @@ impl Control {
     }
 }
 
+#[cfg(test)]
+mod storm_tests;
 #[cfg(test)]
 mod testing;

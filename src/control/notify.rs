@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use crate::hub::{Hub, SessionMessage};
+use crate::hub::{Hub, SessionLink, SessionMessage};
 use crate::model::{Group, LinkTarget, SiteRights, Target, User, UserId};
 
 /// What the sessions of `user` are subscribed to.
@@ -31,10 +31,18 @@ pub(super) fn subscriptions(user: &User) -> BTreeSet<Target> {
     targets
 }
 
-/// Puts a changed account into effect for its sessions.
+/// Puts a changed account into effect for its sessions; ends those that are no longer good.
 pub(super) fn account_changed(hub: &Hub, id: &UserId) {
-    let targets = hub.store.user(id).map(|user| subscriptions(&user)).unwrap_or_default();
+    let user = hub.store.user(id);
+    let targets = user.as_deref().map(subscriptions).unwrap_or_default();
     for session in hub.sessions_of(id) {
+        let is_good = |user: &User| {
+            !user.site.restricted(SiteRights::LOCKED) && user.is_good_since(session.since.get())
+        };
+        if user.as_deref().is_some_and(|user| !is_good(user)) {
+            end(&session, "Administrator forced disconnection");
+            continue;
+        }
         *session.subscriptions.borrow_mut() = targets.clone();
         // A session with a full mailbox looks at its account before each request anyway.
         let _ = session.mailbox.push(SessionMessage::AccountChanged);
@@ -43,10 +51,13 @@ pub(super) fn account_changed(hub: &Hub, id: &UserId) {
 
 /// Ends all sessions of an account.
 pub(super) fn end_sessions(hub: &Hub, id: &UserId, why: &str) {
-    for session in hub.sessions_of(id) {
-        let _ = session.mailbox.push(SessionMessage::Stop(why.into()));
-        session.mailbox.close();
-    }
+    hub.sessions_of(id).iter().for_each(|session| end(session, why));
+}
+
+fn end(session: &SessionLink, why: &str) {
+    // A mailbox that is full has a reader that finds its account gone.
+    let _ = session.mailbox.push(SessionMessage::Stop(why.into()));
+    session.mailbox.close();
 }
 
 /// A notice to a person (`msg` of type `notify`), without its sender.

@@ -11,15 +11,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use log::{info, warn};
 use serde_json::{Map, Value, json};
 
-use crate::config::Reach;
 use crate::hub::{Hub, Mailbox, SESSION_MAILBOX, SessionLink, SessionMessage};
 use crate::model::{Event, Millis, SessionId, SiteRights, Target, User};
 
 use super::actions::{self, Call};
-use super::auth::Login;
+use super::auth::{Login, token_is_good};
 use super::request::Request;
-use super::{Control, filter, notify};
-use crate::hub::documents::{AccountDocument, to_value};
+use super::{Control, features, filter, notify};
 
 /// A user's session, registered with the hub as long as it lives.
 pub struct Session {
@@ -68,6 +66,8 @@ impl Session {
         }
         let link = Rc::new(SessionLink {
             id: SessionId { user: user.id.clone(), nonce },
+            // The door has judged what was before.
+            since: Cell::new(login.at.max(user.valid_from.unwrap_or_default())),
             subscriptions: RefCell::new(notify::subscriptions(&user)),
             missed: Cell::new(false),
             mailbox: Mailbox::new(SESSION_MAILBOX),
@@ -88,7 +88,8 @@ impl Session {
     /// The first two texts of a session: `serverinfo` and `userinfo`.
     pub fn greeting(&self) -> Outcome {
         let Some(user) = self.account() else { return Outcome::end(None) };
-        let account = json!({"action": "userinfo", "userinfo": to_value(&AccountDocument(&user))});
+        let account = self.control.hub.account_document(&user);
+        let account = json!({"action": "userinfo", "userinfo": account});
         Outcome { texts: vec![self.server_info(&user), account.to_string()], end: false }
     }
 
@@ -142,10 +143,15 @@ impl Session {
         outcome
     }
 
-    /// The account as it is now; `None` once it is removed or locked.
+    /// The account as it is now; `None` once it is removed or locked, has ended its sessions, or
+    /// the login token this one came by is gone.
     fn account(&self) -> Option<Rc<User>> {
-        let user = self.control.hub.store.user(&self.login.user)?;
-        (!user.site.restricted(SiteRights::LOCKED)).then_some(user)
+        let hub = &self.control.hub;
+        let user = hub.store.user(&self.login.user)?;
+        let is_good = !user.site.restricted(SiteRights::LOCKED)
+            && user.is_good_since(self.link.since.get())
+            && self.login.token.as_ref().is_none_or(|token| token_is_good(hub, token, &user));
+        is_good.then_some(user)
     }
 
     /// Tells a slow client that events were dropped: it should ask for lists again.
@@ -187,10 +193,8 @@ impl Session {
             "emailcheck": false,
             "domainauth": false,
             "serverTime": hub.now(),
-            "features": features(config.settings.reach, facts.mps_port != 0)
-                | if config.domain(domain).agent_invite_codes { INVITE_CODES } else { 0 }
-                | if recording.is_some() { RECORDINGS } else { 0 },
-            "features2": if config.settings.no_agent_update { NO_AGENT_UPDATE } else { 0 },
+            "features": features::first(&config, user, &self.login, facts.mps_port != 0),
+            "features2": features::second(&config, user, &self.login),
             "languages": ["en"],
             "tlshash": facts.tls_hash.hex(),
             "agentCertHash": facts.agent_cert_hash.text(),
@@ -218,6 +222,13 @@ impl Session {
         {
             info.insert("certExpire".into(), end.into());
         }
+        let factors = &config.domain(domain).factors;
+        if factors.locked {
+            info.insert("lock2factor".into(), true.into());
+        }
+        if let Some(keys) = factors.max_keys {
+            info.insert("maxfidokeys".into(), keys.into());
+        }
         if hub.crosses_domains(&user.id) {
             let domains = config.domains.keys().map(|id| id.as_str().into()).collect();
             info.insert("crossDomain".into(), Value::Array(domains));
@@ -236,29 +247,6 @@ impl Drop for Session {
         self.control.hub.metrics.sessions.fetch_sub(1, Relaxed);
         self.tell_session_count();
     }
-}
-
-/// Bit of `features`: people get invitations for codes.
-const INVITE_CODES: u32 = 0x100_0000;
-/// Bit of `features`: sessions are recorded.
-const RECORDINGS: u32 = 0x0800_0000;
-/// Bit of `features2`: agents are not updated.
-const NO_AGENT_UPDATE: u32 = 0x10;
-
-/// `features` of `serverinfo`: what this server can and cannot do (§3.2).
-fn features(reach: Reach, has_mps: bool) -> u32 {
-    const WAN_ONLY: u32 = 0x1;
-    const LAN_ONLY: u32 = 0x2;
-    const NO_USER_FILES: u32 = 0x8;
-    const NO_CIRA: u32 = 0x400;
-    const NO_NOVNC: u32 = 0x2000_0000;
-    const NO_WEB_RDP: u32 = 0x4000_0000;
-    let reach = match reach {
-        Reach::Hybrid => 0,
-        Reach::Wan => WAN_ONLY,
-        Reach::Lan => LAN_ONLY,
-    };
-    reach | NO_USER_FILES | NO_NOVNC | NO_WEB_RDP | if has_mps { 0 } else { NO_CIRA }
 }
 
 /// Whether the domain or the account has as many sessions as it may have.

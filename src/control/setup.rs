@@ -8,9 +8,10 @@ use std::rc::Rc;
 
 use log::info;
 
+use super::password_rules::{self, Broken};
 use crate::hub::Hub;
-use crate::hub::documents::{AccountDocument, to_value};
 use crate::identity::password::{Busy, Passwords};
+use crate::identity::turns::Asker;
 use crate::model::{
     DomainId, Event, EventKind, PasswordHash, Secret, SiteRights, Target, User, UserId,
 };
@@ -36,8 +37,8 @@ pub enum SetupError {
     WrongCode,
     /// Not a user name.
     InvalidName,
-    /// The password is empty or longer than 256 characters.
-    InvalidPassword,
+    /// The password breaks a rule of the domain.
+    InvalidPassword(Broken),
     /// Too many passwords are being computed.
     Busy,
     /// The account is there but not on disk.
@@ -53,7 +54,7 @@ impl std::fmt::Display for SetupError {
             Self::Full => f.write_str("there are as many accounts as there may be"),
             Self::WrongCode => f.write_str("wrong setup code; the server prints it at start"),
             Self::InvalidName => f.write_str("invalid user name"),
-            Self::InvalidPassword => f.write_str("the password must have 1 to 256 characters"),
+            Self::InvalidPassword(broken) => broken.fmt(f),
             Self::Busy => f.write_str("too many passwords are being computed; try again"),
             Self::NotDurable(error) => error.fmt(f),
         }
@@ -99,7 +100,7 @@ pub async fn first_account(
 ) -> Result<UserId, SetupError> {
     check_code(hub, code)?;
     let id = UserId::new(DomainId::default(), name).map_err(|_| SetupError::InvalidName)?;
-    let hash = hash(passwords, password).await?;
+    let hash = hash(hub, passwords, &id.domain, password).await?;
     // Somebody else may have been quicker.
     if has_accounts(hub) {
         return Err(SetupError::Done);
@@ -128,7 +129,7 @@ pub async fn register(
         return Err(SetupError::Closed);
     }
     let id = UserId::new(domain.clone(), name).map_err(|_| SetupError::InvalidName)?;
-    let hash = hash(passwords, password).await?;
+    let hash = hash(hub, passwords, domain, password).await?;
     // Judged after the wait, so that two of a name cannot both pass.
     if hub.store.user(&id).is_some() {
         return Err(SetupError::Taken);
@@ -140,7 +141,7 @@ pub async fn register(
     let user = User { site, ..User::new(id.clone(), name, hash, hub.now()) };
     let event = Event::new("accountcreate", domain.clone())
         .kind(EventKind::User)
-        .with("account", to_value(&AccountDocument(&user)))
+        .with("account", hub.account_document(&user))
         .with("msgid", 64)
         .with("msgArgs", vec![name])
         .with("msg", format!("Account created, username is {name}"))
@@ -154,13 +155,18 @@ pub async fn register(
     Ok(id)
 }
 
-async fn hash(passwords: &Passwords, password: &str) -> Result<PasswordHash, SetupError> {
-    if !(1..=256).contains(&password.chars().count()) {
-        return Err(SetupError::InvalidPassword);
-    }
-    match passwords.hash(password).await {
-        Ok(PasswordHash::None) | Err(Busy) => Err(SetupError::Busy),
-        Ok(hash) => Ok(hash),
+async fn hash(
+    hub: &Hub,
+    passwords: &Passwords,
+    domain: &DomainId,
+    password: &str,
+) -> Result<PasswordHash, SetupError> {
+    let config = hub.config();
+    password_rules::check(config.domain(domain), password).map_err(SetupError::InvalidPassword)?;
+    let turn = passwords.turn(Asker::ANYBODY).await.map_err(|Busy| SetupError::Busy)?;
+    match turn.hash(password).await {
+        PasswordHash::None => Err(SetupError::Busy),
+        hash => Ok(hash),
     }
 }
 
@@ -205,7 +211,7 @@ mod tests {
         assert_eq!(make("AAAA-AAAA-AAAA-AAAA", "admin", "x"), Err(SetupError::WrongCode));
         assert_eq!(make("", "admin", "x"), Err(SetupError::WrongCode));
         assert_eq!(make(&code, "a b", "x"), Err(SetupError::InvalidName));
-        assert_eq!(make(&code, "admin", ""), Err(SetupError::InvalidPassword));
+        assert_eq!(make(&code, "admin", ""), Err(SetupError::InvalidPassword(Broken::Short(1))));
         let sloppy = code.replace('-', "").to_lowercase();
         let id = make(&sloppy, "Admin", "x").unwrap();
         assert!(hub.store.user(&id).unwrap().site.is_full());

@@ -19,7 +19,9 @@ use crate::hub::{Refused, SessionMessage};
 use crate::ws::{self, Message, Socket};
 
 use super::Control;
-use super::auth::Upgrade;
+use super::auth::inner::{self, Inner, Step};
+use super::auth::{self, Login, Refusal, Upgrade};
+use super::request::REQUEST_MAX;
 use super::session::{Outcome, Session};
 
 /// Bytes waiting to be written above which nothing more is taken.
@@ -28,6 +30,8 @@ const HIGH_WATER: usize = 64 * 1024;
 const LOOK: Duration = Duration::from_secs(30);
 /// Looks in a row at which not one of too many waiting bytes was taken, before the peer is given up.
 const PATIENCE: u32 = 4;
+/// Time to prove who one is inside the WebSocket.
+const PATIENCE_BEFORE_LOGIN: Duration = Duration::from_secs(60);
 /// Time to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -44,7 +48,8 @@ pub async fn serve<S, P>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut place = Some(place);
-    let admitted = match control.gate.admit(upgrade).await {
+    // Boxed: what it takes to let somebody in is not kept as long as they stay.
+    let admitted = match Box::pin(admit(control, &mut socket, upgrade)).await {
         Ok(login) => Session::open(control, login),
         Err(refusal) => Err(refusal.frame()),
     };
@@ -66,6 +71,103 @@ pub async fn serve<S, P>(
     })
     .await;
     drop(place);
+}
+
+/// Lets the client in, or says why not. Credentials may come inside the WebSocket.
+async fn admit<S>(
+    control: &Control,
+    socket: &mut Socket<S>,
+    upgrade: &Upgrade<'_>,
+) -> Result<Login, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let is_inner = upgrade.meshauth.is_some_and(|header| header.trim() == "*");
+    let wants_more = auth::param(upgrade.query, "moreargs").is_some_and(|more| more == "1");
+    if !is_inner && !wants_more {
+        return control.gate.admit(upgrade).await;
+    }
+    let dialog = async {
+        socket.set_limit(inner::INNER_MAX);
+        let query = if wants_more { more_arguments(socket, upgrade.query).await? } else { None };
+        let query = query.as_deref().unwrap_or(upgrade.query);
+        let upgrade = Upgrade { query, ..*upgrade };
+        if is_inner {
+            inner(control, socket, &upgrade).await
+        } else {
+            socket.set_limit(REQUEST_MAX);
+            control.gate.admit(&upgrade).await
+        }
+    };
+    let late = async {
+        Timer::after(PATIENCE_BEFORE_LOGIN).await;
+        Err(Refusal::NoAuth)
+    };
+    let outcome = future::or(dialog, late).await;
+    socket.set_limit(REQUEST_MAX);
+    outcome
+}
+
+/// Waits for the arguments that were announced.
+async fn more_arguments<S>(socket: &mut Socket<S>, query: &str) -> Result<Option<String>, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let message = hear(socket).await?;
+        if let Some(query) = inner::more_arguments(query, message.bytes()) {
+            return Ok(Some(query));
+        }
+    }
+}
+
+/// Inner authentication.
+async fn inner<S>(
+    control: &Control,
+    socket: &mut Socket<S>,
+    upgrade: &Upgrade<'_>,
+) -> Result<Login, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    control.gate.may_enter(upgrade)?;
+    let mut dialog = Inner::default();
+    loop {
+        let message = hear(socket).await?;
+        let proof = control.facts().proof.clone();
+        let is_ours = |hash| proof.as_ref().is_some_and(|p| p.tls.full_hash(hash).is_some());
+        match dialog.receive(message.bytes(), is_ours) {
+            Step::Wait => {}
+            Step::Refuse(refusal) => return Err(refusal),
+            Step::Prove(credentials) => {
+                return control.gate.admit_inner(upgrade, credentials).await;
+            }
+            Step::Sign(to_sign) => {
+                let server = proof.ok_or(Refusal::BadCertificate)?.server;
+                let signed = blocking::unblock(move || {
+                    let signature = server.sign(&to_sign.data);
+                    signature.map(|signature| inner::proof(&to_sign, server.der(), &signature))
+                });
+                let answer = signed.await.map_err(|error| {
+                    log::error!("control: inner authentication: {error}");
+                    Refusal::BadArguments
+                })?;
+                socket.send_text(&answer);
+                socket.flush().await.map_err(|_| Refusal::NoAuth)?;
+            }
+        }
+    }
+}
+
+/// The next message of somebody who has proven nothing.
+async fn hear<S>(socket: &mut Socket<S>) -> Result<Message, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match socket.recv().await {
+        Ok(Some(message)) => Ok(message),
+        Ok(None) | Err(_) => Err(Refusal::NoAuth),
+    }
 }
 
 /// What happens next.

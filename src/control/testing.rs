@@ -43,6 +43,8 @@ pub(super) fn upgrade(meshauth: Option<&str>) -> Upgrade<'_> {
         origin: None,
         query: "",
         meshauth,
+        cookies: None,
+        agent: None,
     }
 }
 
@@ -103,6 +105,7 @@ impl World {
             tls_hash: Key48([7; 48]),
             agent_cert_hash: Key48([8; 48]),
             cert_expires: Some(2_524_521_600_000),
+            proof: None,
         };
         let control = Control::new(hub.clone(), Passwords::default(), keys, facts);
         let world = Self { hub, control };
@@ -188,7 +191,9 @@ impl World {
     /// Logs an account of any domain in.
     pub(super) fn session_of(&self, user: UserId) -> Session {
         let remote: SocketAddr = "127.0.0.1:4001".parse().unwrap();
-        let login = Login { user, remote, method: Method::Password, host: "127.0.0.1".into() };
+        let (token, at) = (None, self.hub.now());
+        let host = "127.0.0.1".into();
+        let login = Login { user, remote, method: Method::Password, token, at, host };
         let session = Session::open(&self.control, login).unwrap();
         heard(&session);
         session

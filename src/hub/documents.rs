@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 
 use crate::model::record::Invite;
 use crate::model::{
-    AgentFacts, Connectivity, Device, DomainId, Group, GroupId, GroupKind, Link, LinkTarget,
-    NodeId, Rights, User, UserGroup, UserGroupId,
+    AgentFacts, Connectivity, Device, DomainId, Factors, Group, GroupId, GroupKind, Link,
+    LinkTarget, NodeId, Rights, User, UserGroup, UserGroupId,
 };
 use crate::store::Store;
 
@@ -330,6 +330,42 @@ impl Serialize for AccountDocument<'_> {
         entry(&mut map, "notify", filled(&user.notify).map(NotifyBits))?;
         entry(&mut map, "login", user.login)?;
         map.end()
+    }
+}
+
+/// An account with what it has besides its password: that there is something, never what.
+pub struct KnownAccount<'a> {
+    /// Its record.
+    pub user: &'a User,
+    /// Its second factors.
+    pub factors: Option<&'a Factors>,
+}
+
+impl Serialize for KnownAccount<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Members<'a> {
+            #[serde(flatten)]
+            account: AccountDocument<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            otpsecret: Option<u32>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            otpkeys: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            otphkeys: Option<usize>,
+        }
+        let count = |n: usize| (n != 0).then_some(n);
+        let unused = |factors: &Factors| {
+            let codes = filled(&factors.backup_codes)?;
+            Some(codes.iter().filter(|code| !code.used).count())
+        };
+        Members {
+            account: AccountDocument(self.user),
+            otpsecret: self.factors.and_then(|factors| factors.totp.as_ref()).map(|_| 1),
+            otpkeys: self.factors.and_then(unused),
+            otphkeys: self.factors.and_then(|factors| count(factors.security_keys.len())),
+        }
+        .serialize(serializer)
     }
 }
 

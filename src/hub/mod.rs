@@ -22,7 +22,7 @@ use crate::model::{
 };
 use crate::store::Store;
 
-use documents::{GroupDocument, NodeDocument};
+use documents::{GroupDocument, KnownAccount, NodeDocument};
 
 pub use mailbox::{Full, Mailbox, Weight};
 pub use metrics::{Metrics, Refused};
@@ -114,6 +114,9 @@ pub struct Published {
 pub struct SessionLink {
     /// Who, and which login.
     pub id: SessionId,
+    /// From when on its account vouches for it: its login, or the last time this very session ended
+    /// all others.
+    pub since: Cell<Millis>,
     /// What it is subscribed to.
     pub subscriptions: RefCell<BTreeSet<Target>>,
     /// Set when an event had to be dropped because the client reads too slowly.
@@ -248,6 +251,12 @@ impl Hub {
             state,
             sessions: None,
         })
+    }
+
+    /// An account as clients see it, with what it has besides its password.
+    pub fn account_document(&self, user: &User) -> Value {
+        let factors = self.store.factors(&user.id);
+        documents::to_value(&KnownAccount { user, factors: factors.as_deref() })
     }
 
     /// A device group as clients see it.

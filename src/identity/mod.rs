@@ -11,6 +11,8 @@ mod files;
 mod make;
 pub mod password;
 pub mod tls;
+pub mod totp;
+pub mod turns;
 
 pub use certificate::{AgentServer, WebCertificate, key_id};
 pub use describe::{Description, describe};

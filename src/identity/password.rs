@@ -1,21 +1,20 @@
 //! Password hashes: Argon2id for our own, MeshCentral's PBKDF2 for imported accounts.
 //!
 //! Argon2id runs with 12 MiB and three passes: what a board with 512 MB can spare once. Therefore
-//! [`Passwords`] computes one hash at a time in the blocking pool and answers at once when too many
-//! are waiting. MeshCentral's form (pass.js) is PBKDF2-HMAC-SHA384 with 12,000 rounds and 128 bytes
+//! [`Passwords`] computes one hash at a time in the blocking pool; who is next is for
+//! [`super::turns`] to say. MeshCentral's form (pass.js) is PBKDF2-HMAC-SHA384 with 12,000 rounds and 128 bytes
 //! of output; its salt is 172 characters of base64 used as they are, undecoded.
 
-use std::cell::Cell;
 use std::num::NonZeroU32;
-use std::rc::Rc;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use ring::pbkdf2;
 
-use crate::model::PasswordHash;
+use super::turns::{Asker, Full, Standing, Turns};
+use crate::model::{Network, PasswordHash};
 
 /// Memory of one Argon2id computation, in KiB.
 const MEMORY_KIB: u32 = 12 * 1024;
@@ -27,9 +26,6 @@ const PBKDF2_ROUNDS: NonZeroU32 = NonZeroU32::new(12_000).expect("not zero");
 const PBKDF2_LEN: usize = 128;
 /// Longest password in bytes that is looked at: 256 characters of at most 4 bytes.
 const PASSWORD_MAX: usize = 1024;
-
-/// Verifications that may wait for the one at work.
-const QUEUE: usize = 16;
 
 /// The outcome of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,86 +138,114 @@ fn verify_pbkdf2(salt: &str, hash: &str, password: &str) -> Verdict {
 
 /// The one place where passwords are computed while the server runs: off the executor, one at a
 /// time, at most 16 waiting.
-#[derive(Clone)]
-pub struct Passwords(Rc<Shared>);
+#[derive(Clone, Default)]
+pub struct Passwords(Arc<Mutex<Desk>>);
 
-struct Shared {
-    waiting: Cell<usize>,
-    /// A channel with one token in it: who holds the token computes.
-    give: Sender<()>,
-    take: Receiver<()>,
+/// Shared with the pool: the end of a computation calls the next, whoever still waits for it.
+struct Desk {
+    at_work: bool,
+    turns: Turns<Sender<Turn>>,
 }
 
-impl Default for Passwords {
+impl Default for Desk {
     fn default() -> Self {
-        let (give, take) = async_channel::bounded(1);
-        let _ = give.try_send(());
-        Self(Rc::new(Shared { waiting: Cell::new(0), give, take }))
+        Self { at_work: false, turns: Turns::new() }
     }
 }
 
 impl Passwords {
+    /// Waits for the turn of `asker`.
+    ///
+    /// # Errors
+    /// [`Busy`], at once or while waiting, if others come first and there are too many of them.
+    pub async fn turn(&self, asker: Asker) -> Result<Turn, Busy> {
+        let (call, called) = async_channel::bounded(1);
+        let (number, displaced) = {
+            let mut desk = self.desk();
+            if !desk.at_work {
+                desk.at_work = true;
+                return Ok(Turn(self.clone()));
+            }
+            desk.turns.enter(asker, call).map_err(|Full(_)| Busy)?
+        };
+        // Its other end hears that it is dropped.
+        drop(displaced);
+        let _place = Place { passwords: self, number };
+        called.recv().await.map_err(|_| Busy)
+    }
+
+    /// [`hash`] of `password`, for somebody who is logged in.
+    pub async fn hash(&self, password: &str) -> Result<PasswordHash, Busy> {
+        Ok(self.turn(Asker::INSIDE).await?.hash(password).await)
+    }
+
+    /// [`verify`], for somebody who is logged in.
+    pub async fn verify(&self, hash: &PasswordHash, password: &str) -> Result<Verdict, Busy> {
+        Ok(self.turn(Asker::INSIDE).await?.verify(Some(hash), password).await)
+    }
+
+    /// Something was learned about a network: those of it who wait are judged anew.
+    pub fn judge(&self, network: Network, standing: Standing) {
+        self.desk().turns.judge(network, standing);
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        // Nothing panics while it holds the lock; if it did, the queue would still be a queue.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the queue, given back when dropped.
+struct Place<'a> {
+    passwords: &'a Passwords,
+    number: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.passwords.desk().turns.leave(self.number);
+    }
+}
+
+/// The permission to compute once. Whoever has it holds everybody else up.
+pub struct Turn(Passwords);
+
+impl Turn {
     /// [`verify`] against `hash`; `None` means there is no such account and costs the same.
-    pub async fn verify(
-        &self,
-        hash: Option<&PasswordHash>,
-        password: &str,
-    ) -> Result<Verdict, Busy> {
+    pub async fn verify(self, hash: Option<&PasswordHash>, password: &str) -> Verdict {
         let hash = hash.cloned().unwrap_or(PasswordHash::None);
         let password = password.to_owned();
         self.compute(move || verify(&hash, &password)).await
     }
 
     /// [`hash`] of `password`.
-    pub async fn hash(&self, password: &str) -> Result<PasswordHash, Busy> {
+    pub async fn hash(self, password: &str) -> PasswordHash {
         let password = password.to_owned();
         self.compute(move || hash(&password)).await
     }
 
-    async fn compute<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Busy> {
-        let _place = Place::take(&self.0)?;
-        // The channel lives as long as `self`; it is never closed.
-        let _ = self.0.take.recv().await;
-        let token = Token(self.0.give.clone());
-        // The token travels with the work: if the caller goes away meanwhile, the next computation
-        // still waits for this one.
+    async fn compute<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        // The turn travels with the work: if the caller goes away meanwhile, the next one still
+        // waits for this computation.
         let task = blocking::unblock(move || {
-            let _token = token;
+            let _turn = self;
             work()
         });
-        Ok(task.await)
+        task.await
     }
 }
 
-/// A place in the queue, given back when dropped.
-struct Place<'a>(&'a Shared);
-
-impl<'a> Place<'a> {
-    fn take(shared: &'a Shared) -> Result<Self, Busy> {
-        // The one at work has a place, too.
-        if shared.waiting.get() > QUEUE {
-            return Err(Busy);
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut desk = self.0.desk();
+        match desk.turns.next() {
+            None => desk.at_work = false,
+            Some(call) => {
+                drop(desk);
+                // If nobody waits at the other end any more, the turn is dropped there and goes on.
+                drop(call.try_send(Turn(self.0.clone())));
+            }
         }
-        shared.waiting.set(shared.waiting.get() + 1);
-        Ok(Self(shared))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get() - 1);
-    }
-}
-
-/// The permission to compute, given back when dropped.
-struct Token(Sender<()>);
-
-impl Drop for Token {
-    fn drop(&mut self) {
-        let _ = self.0.try_send(());
     }
 }
 
@@ -270,28 +294,48 @@ mod tests {
         }
     }
 
+    fn stranger(network: u8) -> Asker {
+        Asker { network: Some(Network::V4([192, 0, network])), standing: Standing::Stranger }
+    }
+
+    /// The outcome of waiting so far.
+    fn look(
+        waiting: &mut (impl Future<Output = Result<Turn, Busy>> + Unpin),
+    ) -> Option<Result<Turn, Busy>> {
+        future::block_on(future::poll_once(waiting))
+    }
+
     #[test]
-    fn a_storm_of_logins_is_answered_at_once_when_the_queue_is_full() {
+    fn one_computes_and_others_wait_their_turn_or_are_sent_away_at_once() {
         let passwords = Passwords::default();
-        passwords.0.take.try_recv().unwrap(); // A computation that does not end.
-        let (mut busy, mut running) = (0, Vec::new());
-        for _ in 0..QUEUE + 1 + 5 {
-            let (passwords, hash) = (passwords.clone(), PasswordHash::Argon2(String::new()));
-            let mut attempt = Box::pin(async move { passwords.verify(Some(&hash), "x").await });
-            match future::block_on(future::poll_once(&mut attempt)) {
-                Some(outcome) => {
-                    assert_eq!(outcome, Err(Busy));
-                    busy += 1;
-                }
-                None => running.push(attempt),
-            }
-        }
-        assert_eq!(busy, 5);
-        passwords.0.give.try_send(()).unwrap();
-        for attempt in running {
-            assert_eq!(future::block_on(attempt), Ok(Verdict::Wrong));
-        }
-        let late = future::block_on(passwords.verify(None, "x"));
+        let at_work = future::block_on(passwords.turn(stranger(0))).unwrap();
+        let mut crowd: Vec<_> =
+            (0..20).map(|network| Box::pin(passwords.turn(stranger(network)))).collect();
+        let waiting = crowd.iter_mut().filter_map(look).count();
+        assert_eq!(waiting, 4, "sixteen wait, four are sent away");
+        let mut owner = Box::pin(passwords.turn(Asker::INSIDE));
+        assert!(look(&mut owner).is_none());
+        assert!(matches!(look(&mut crowd[15]), Some(Err(Busy))), "it gave way");
+        drop(at_work);
+        let turn = look(&mut owner).unwrap().unwrap();
+        assert!(look(&mut crowd[0]).is_none(), "one at a time");
+        assert_eq!(future::block_on(turn.verify(None, "x")), Verdict::Wrong);
+        assert!(matches!(look(&mut crowd[0]), Some(Ok(_))));
+    }
+
+    #[test]
+    fn a_turn_given_to_somebody_who_left_goes_on() {
+        let passwords = Passwords::default();
+        let at_work = future::block_on(passwords.turn(stranger(0))).unwrap();
+        let mut waiting: Vec<_> =
+            (1..4).map(|network| Box::pin(passwords.turn(stranger(network)))).collect();
+        assert!(waiting.iter_mut().all(|one| look(one).is_none()));
+        drop(waiting.remove(0));
+        drop(at_work);
+        // It was called already, and leaves without having looked.
+        drop(waiting.remove(0));
+        assert!(matches!(look(&mut waiting[0]), Some(Ok(_))));
+        let late = future::block_on(passwords.verify(&PasswordHash::None, "x"));
         assert_eq!(late, Ok(Verdict::Wrong), "places are given back");
     }
 }

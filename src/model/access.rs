@@ -39,6 +39,19 @@ impl Factors {
         }
     }
 
+    /// The same without anything a login could ask for.
+    #[must_use]
+    pub fn without_factors(&self) -> Self {
+        Self {
+            user: self.user.clone(),
+            totp: None,
+            backup_codes: Vec::new(),
+            security_keys: Vec::new(),
+            past_passwords: self.past_passwords.clone(),
+            password_hint: self.password_hint.clone(),
+        }
+    }
+
     /// Whether a login needs more than the password.
     pub fn are_needed(&self) -> bool {
         self.totp.is_some() || !self.security_keys.is_empty()

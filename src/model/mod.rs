@@ -6,6 +6,7 @@
 pub mod access;
 pub mod event;
 pub mod ids;
+pub mod network;
 pub mod record;
 pub mod rights;
 pub mod text;
@@ -16,6 +17,7 @@ pub use access::{
 };
 pub use event::{Event, EventKind, Target};
 pub use ids::{DomainId, GroupId, IdError, Key48, NodeId, SessionId, UserGroupId, UserId};
+pub use network::Network;
 pub use record::{
     AgentFacts, Connectivity, Device, Group, GroupKind, LastSeen, Link, LinkTarget, PasswordHash,
     Secret, User, UserGroup,

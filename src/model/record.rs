@@ -157,6 +157,12 @@ impl User {
         }
     }
 
+    /// Whether a session that began, or a cookie that was made, at `since` is still good: its owner
+    /// has not ended everything after that.
+    pub fn is_good_since(&self, since: Millis) -> bool {
+        self.valid_from.is_none_or(|from| from <= since)
+    }
+
     /// The direct link to `target`, if there is one.
     pub fn link(&self, target: &LinkTarget) -> Option<&Link> {
         self.links.iter().find(|l| l.to == *target)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_executor::LocalExecutor;
 
 use crate::agent;
-use crate::control::{Control, CookieKeys, ServerFacts};
+use crate::control::{Control, CookieKeys, Proof, ServerFacts};
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
 use crate::model::{DomainId, GroupId, Key48};
@@ -171,6 +171,7 @@ fn facts(hub: &Hub, agents: &agent::room::Room, port: u16) -> ServerFacts {
         tls_hash: agents.tls.hash(),
         agent_cert_hash: agents.server().map_or(Key48::ZERO, |server| server.id()),
         cert_expires: None,
+        proof: agents.server().map(|server| Proof { server, tls: agents.tls.clone() }),
     }
 }
 

@@ -161,6 +161,8 @@ pub struct Asked {
     host: Option<String>,
     origin: Option<String>,
     meshauth: Option<String>,
+    cookies: Option<String>,
+    agent: Option<String>,
     query: String,
 }
 
@@ -175,6 +177,8 @@ impl Asked {
             host: text("host"),
             origin: text("origin"),
             meshauth: text("x-meshauth"),
+            cookies: text("cookie"),
+            agent: text("user-agent"),
             query: request.uri().query().unwrap_or_default().to_owned(),
         }
     }
@@ -189,6 +193,8 @@ impl Asked {
             origin: self.origin.as_deref(),
             query: &self.query,
             meshauth: self.meshauth.as_deref(),
+            cookies: self.cookies.as_deref(),
+            agent: self.agent.as_deref(),
         }
     }
 }

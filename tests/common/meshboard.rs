@@ -120,6 +120,11 @@ impl Meshboard {
         self.process.wait_for_line(|line| line.contains(wanted))
     }
 
+    /// Its log so far, by line.
+    pub fn log(&self) -> Vec<String> {
+        self.process.stderr()
+    }
+
     /// Empties the data folder, as a dead disk does.
     pub fn lose_data(&self) {
         for entry in fs::read_dir(self.data.path()).expect("the folder exists").flatten() {
@@ -154,6 +159,10 @@ impl Server for Meshboard {
 
     fn start_again(&mut self) {
         self.process = launch_for_agents(self.data.path(), self.port);
+    }
+
+    fn login_key(&self) -> String {
+        self.command(&["login-key"]).trim().to_owned()
     }
 
     fn forget_web_certificate(&self) {

@@ -10,15 +10,29 @@ use super::{PATIENCE, installation};
 /// `meshctrl` for one account of one server.
 pub struct MeshCtrl {
     url: String,
-    user: String,
-    password: String,
+    /// Options that say who asks.
+    login: Vec<String>,
 }
 
 impl MeshCtrl {
     /// Logs in with name and password at every call.
     pub fn new(port: u16, user: &str, password: &str) -> Self {
-        let url = format!("wss://127.0.0.1:{port}");
-        Self { url, user: user.to_owned(), password: password.to_owned() }
+        Self::with(port, &["--loginuser", user, "--loginpass", password])
+    }
+
+    /// The same with a second factor.
+    pub fn with_token(port: u16, user: &str, password: &str, token: &str) -> Self {
+        Self::with(port, &["--loginuser", user, "--loginpass", password, "--token", token])
+    }
+
+    /// Logs in with a cookie made with the server's key.
+    pub fn with_key(port: u16, user: &str, key: &str) -> Self {
+        Self::with(port, &["--loginuser", user, "--loginkey", key])
+    }
+
+    fn with(port: u16, login: &[&str]) -> Self {
+        let login = login.iter().map(|option| (*option).to_owned()).collect();
+        Self { url: format!("wss://127.0.0.1:{port}"), login }
     }
 
     /// Runs one command; what it wrote to standard output.
@@ -59,7 +73,7 @@ impl MeshCtrl {
         Process::start("node", |command| {
             command.arg(script).args(arguments);
             command.args(["--url", &self.url]);
-            command.args(["--loginuser", &self.user, "--loginpass", &self.password]);
+            command.args(&self.login);
         })
     }
 

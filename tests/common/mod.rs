@@ -54,6 +54,9 @@ pub trait Server {
     /// Throws the web certificate away, so that the next start makes another.
     fn forget_web_certificate(&self);
 
+    /// The key of login cookies, 80 bytes in hexadecimal.
+    fn login_key(&self) -> String;
+
     /// `meshctrl` with the administrator's password.
     fn meshctrl(&self) -> MeshCtrl {
         MeshCtrl::new(self.port(), ADMIN, PASSWORD)

@@ -95,6 +95,11 @@ impl Process {
         self.log.lock().stdout.join("\n")
     }
 
+    /// What it wrote to standard error so far, by line.
+    pub fn stderr(&self) -> Vec<String> {
+        self.log.lock().stderr.clone()
+    }
+
     /// SIGTERM, and waits for the end.
     ///
     /// # Panics

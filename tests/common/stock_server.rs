@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::Process;
@@ -57,6 +57,17 @@ impl Server for StockServer {
 
     fn start_again(&mut self) {
         self.process = launch(self.data.path(), self.port);
+    }
+
+    fn login_key(&self) -> String {
+        let records = fs::read_to_string(self.data.path().join("meshcentral.db"));
+        let records = records.expect("the server made it");
+        let key = records.lines().find_map(|line| {
+            let record: Value = serde_json::from_str(line).ok()?;
+            let is_key = record["_id"] == "LoginCookieEncryptionKey";
+            is_key.then(|| record["key"].as_str().map(str::to_owned))?
+        });
+        key.expect("it is made at the first start")
     }
 
     fn forget_web_certificate(&self) {

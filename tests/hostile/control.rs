@@ -1,9 +1,11 @@
 //! Hostile clients of the control channel, and the end of the server.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::common::Server;
 use super::peer::{Raw, frame, header};
@@ -13,7 +15,11 @@ use super::{ADMIN, ATTACKER, House, PASSWORD, is_connected};
 const OWNER: [u8; 4] = [127, 0, 9, 2];
 
 fn credentials(password: &str) -> String {
-    let [name, password] = [ADMIN, password].map(|text| BASE64.encode(text.as_bytes()));
+    credentials_of(ADMIN, password)
+}
+
+fn credentials_of(name: &str, password: &str) -> String {
+    let [name, password] = [name, password].map(|text| BASE64.encode(text.as_bytes()));
     format!("x-meshauth: {name},{password}\r\n")
 }
 
@@ -95,6 +101,112 @@ fn a_storm_of_guesses_leaves_agents_alone() {
     let start = Instant::now();
     assert_eq!(next(&mut open(&house, OWNER, PASSWORD)).0, "serverinfo");
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    house.is_well(&neighbour);
+}
+
+/// Guesses without a pause, each few from another network. Who logged in from the same place before
+/// is let in within a second; who comes from somewhere new waits with the others, and is let in.
+#[test]
+fn a_storm_from_many_networks_keeps_no_owner_waiting() {
+    const ATTACKERS: u8 = 8;
+    const SECOND: Duration = Duration::from_secs(1);
+    let house = House::open();
+    house.server.command(&["user", "add", "bob", "--password", PASSWORD]);
+    let neighbour = house.agent(0);
+    assert_eq!(next(&mut open(&house, OWNER, PASSWORD)).0, "serverinfo");
+    let over = AtomicBool::new(false);
+    let (port, over) = (house.port(), &over);
+    let storm = |attacker: u8| {
+        // Five guesses at a time, each time from the next network.
+        let mut networks = 0_u32;
+        while !over.load(Relaxed) {
+            let source = [127, 100 + attacker, (networks % 250) as u8, 1];
+            let header = credentials(&format!("guess {networks}"));
+            let open = || Raw::open_from(source, port, "/control.ashx", &header);
+            let mut guesses: [_; 5] = std::array::from_fn(|_| open());
+            for guess in &mut guesses {
+                assert_eq!(next(guess).0, "close");
+            }
+            networks += 1;
+        }
+        networks
+    };
+    thread::scope(|scope| {
+        let storms: Vec<_> = (0..ATTACKERS).map(|n| scope.spawn(move || storm(n))).collect();
+        // Ends the storm also when an assertion fails.
+        let end = End(over);
+        house.refused("user_auth", 20);
+        for round in 0..5 {
+            let start = Instant::now();
+            assert_eq!(next(&mut open(&house, OWNER, PASSWORD)).0, "serverinfo");
+            assert!(start.elapsed() < SECOND, "a known place: {:?}", start.elapsed());
+            let somewhere = [127, 90, round, 1];
+            let header = credentials_of("bob", PASSWORD);
+            let mut bob = Raw::open_from(somewhere, port, "/control.ashx", &header);
+            assert_eq!(next(&mut bob).0, "serverinfo", "a new place: in its turn, but let in");
+            let start = Instant::now();
+            is_connected(&neighbour);
+            assert!(start.elapsed() < SECOND, "an agent: {:?}", start.elapsed());
+        }
+        drop(end);
+        let networks: u32 = storms.into_iter().map(|storm| storm.join().expect("no panic")).sum();
+        assert!(networks >= 10, "{networks} networks are no storm");
+    });
+    house.is_well(&neighbour);
+}
+
+/// Sets its flag when dropped.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// A ban is no matter of memory.
+#[test]
+fn who_is_barred_stays_barred_over_a_restart() {
+    let mut house = House::open();
+    let mut guess = 0;
+    while next(&mut open(&house, ATTACKER, &format!("guess {guess}"))).1 != "banned" {
+        guess += 1;
+        assert!(guess < 50, "never barred");
+    }
+    house.server.stop();
+    house.server.start_again();
+    assert_eq!(next(&mut open(&house, ATTACKER, PASSWORD)).1, "banned");
+    assert_eq!(next(&mut open(&house, OWNER, PASSWORD)).0, "serverinfo");
+}
+
+/// Who says nothing inside the WebSocket, too much, or nonsense, gets nothing.
+#[test]
+fn an_inner_authentication_is_short() {
+    let house = House::open();
+    let neighbour = house.agent(0);
+    let inner = || Raw::open_from(ATTACKER, house.port(), "/control.ashx", "x-meshauth: *\r\n");
+    let mut flood = inner();
+    for _ in 0..100 {
+        flood.send(&frame(1, true, b"{}"));
+    }
+    assert_eq!(next(&mut flood).1, "noauth");
+    let mut long = inner();
+    long.send(&header(1, true, 1 << 16));
+    long.end();
+    let mut oracle = inner();
+    let sign = br#"{"action":"serverAuth","cnonce":"QUFB","tlshash":"00"}"#;
+    oracle.send(&frame(1, true, sign));
+    let Some((1, text)) = oracle.next() else { panic!("no message") };
+    assert!(String::from_utf8_lossy(&text).contains("badtlscert"));
+    let mut owner = Raw::open_from(OWNER, house.port(), "/control.ashx", "x-meshauth: *\r\n");
+    let [name, password] = [ADMIN, PASSWORD].map(|text| BASE64.encode(text.as_bytes()));
+    let login = json!({"action": "userAuth", "username": name, "password": password});
+    owner.send(&frame(1, true, login.to_string().as_bytes()));
+    assert_eq!(next(&mut owner).0, "serverinfo");
+    // What comes afterwards may be long again.
+    let long = json!({"action": "meshes", "x": "x".repeat(1 << 16)});
+    owner.send(&frame(1, true, long.to_string().as_bytes()));
+    while next(&mut owner).0 != "meshes" {}
     house.is_well(&neighbour);
 }
 

@@ -8,15 +8,14 @@ use log::info;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::hub::documents::{AccountDocument, to_value};
 use crate::hub::{AgentCommand, Hub, SessionLink};
 use crate::identity::cookie::CookieKey;
 use crate::identity::password::Passwords;
-use crate::model::{Device, Event, EventKind, Group, Target, User};
+use crate::model::{Device, Event, EventKind, Group, Millis, Target, User};
 use crate::relay::recording::Recordings;
 use crate::store::{Commit, Record};
 
-use super::super::auth::Login;
+use super::super::auth::{self, Login};
 use super::super::invitations::Invitations;
 use super::super::request::Request;
 use super::super::{Control, ServerFacts, notify};
@@ -146,6 +145,34 @@ impl Call {
     /// The recordings, if this server keeps any.
     pub(super) fn recordings(&self) -> Option<Rc<Recordings>> {
         self.control.recordings()
+    }
+
+    /// A cookie with `fields` that lives no longer than this session's account, and has the limits
+    /// of the login token through which this session came.
+    pub(super) fn seal(&self, fields: Value) -> Option<String> {
+        let Value::Object(mut fields) = fields else { return None };
+        if let Some(token) = &self.login.token {
+            fields.insert("t".into(), (**token).into());
+        }
+        auth::seal(self.cookies(), fields, self.now())
+    }
+
+    /// Now, and not before this session last ended all others.
+    pub(super) fn now(&self) -> Millis {
+        self.hub().now().max(self.session.since.get())
+    }
+
+    /// Whether the session came by a login token.
+    pub(super) fn is_by_token(&self) -> bool {
+        self.login.token.is_some()
+    }
+
+    pub(super) fn gate(&self) -> &auth::Gate {
+        &self.control.gate
+    }
+
+    pub(super) fn login(&self) -> &Login {
+        &self.login
     }
 
     pub(super) fn session(&self) -> &Rc<SessionLink> {
@@ -285,7 +312,7 @@ impl Call {
 
     /// The event that the account is as `user` is now.
     pub(super) fn account_change(&self, user: &User) -> Event {
-        self.account_event("accountchange", user).with("account", to_value(&AccountDocument(user)))
+        self.account_event("accountchange", user).with("account", self.hub().account_document(user))
     }
 
     /// Stores a changed account and puts it into effect.

@@ -8,9 +8,11 @@
 
 mod account_self;
 mod call;
+mod credentials;
 mod device_edit;
 mod device_reports;
 mod devices;
+mod factors;
 mod group_members;
 mod groups;
 mod history;
@@ -22,6 +24,7 @@ mod power;
 mod recordings;
 mod remote;
 mod server;
+mod tokens;
 mod user_edit;
 mod user_groups;
 mod users;
@@ -106,6 +109,8 @@ pub(super) enum Refusal {
     NoInfo(&'static str),
     /// The answer of `msg`, with `tag`.
     Unroutable,
+    /// A number in `err`: one for who has no right, one for who came by a login token.
+    Coded(u32, u32),
 }
 
 const fn says(invalid: &'static str, unknown: &'static str, denied: &'static str) -> Refusal {
@@ -118,10 +123,26 @@ pub(super) struct Action {
     pub(super) echo: Echo,
     pub(super) need: Need,
     pub(super) refusal: Refusal,
+    /// Whether a session that came by a login token may do it. Programs may do what their account
+    /// may, but not change how people log in to it, nor run the server.
+    pub(super) by_token: bool,
 }
 
 const fn action(name: &'static str, echo: Echo, need: Need, refusal: Refusal) -> Action {
-    Action { name, echo, need, refusal }
+    Action { name, echo, need, refusal, by_token: true }
+}
+
+impl Action {
+    const fn not_by_token(mut self) -> Self {
+        self.by_token = false;
+        self
+    }
+}
+
+/// An action by which people change how they log in: not where their settings are locked, and not by
+/// a login token.
+const fn settings_of_own(name: &'static str, run: for<'a> fn(&'a Call) -> Answer<'a>) -> Action {
+    action(name, Nothing, Unrestricted(SiteRights::LOCK_SETTINGS, run), Silent).not_by_token()
 }
 
 use Authority::{Manage, See};
@@ -130,7 +151,7 @@ use Need::{
     Account as OnUser, Device as OnOne, DeviceAnyOf, Devices as OnEach, DevicesToGroup,
     Group as OnMesh, Login, Site, Unrestricted, UserGroup as OnTeam,
 };
-use Refusal::{NoInfo, Numbered, Silent, Unroutable};
+use Refusal::{Coded, NoInfo, Numbered, Silent, Unroutable};
 use Wanted::{Always, By};
 
 const VISIBLE: Rights = Rights::empty();
@@ -180,31 +201,11 @@ pub(super) static ACTIONS: &[Action] = &[
     ),
     action("previousLogins", Nothing, Login(history::logins), Silent),
     // One's own account
-    action(
-        "changelang",
-        Nothing,
-        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::language),
-        Silent,
-    ),
-    action(
-        "changeemail",
-        Nothing,
-        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::email),
-        Silent,
-    ),
-    action(
-        "removePhone",
-        Nothing,
-        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::remove_phone),
-        Silent,
-    ),
-    action(
-        "removeMessaging",
-        Nothing,
-        Unrestricted(SiteRights::LOCK_SETTINGS, account_self::remove_messaging),
-        Silent,
-    ),
-    action("updateUserImage", Nothing, Login(account_self::image), Silent),
+    settings_of_own("changelang", account_self::language),
+    settings_of_own("changeemail", account_self::email),
+    settings_of_own("removePhone", account_self::remove_phone),
+    settings_of_own("removeMessaging", account_self::remove_messaging),
+    action("updateUserImage", Nothing, Login(account_self::image), Silent).not_by_token(),
     action(
         "userWebState",
         Nothing,
@@ -226,11 +227,11 @@ pub(super) static ACTIONS: &[Action] = &[
     action("getNotes", Nothing, Login(notes::get), Silent),
     action("setNotes", Nothing, Login(notes::set), Silent),
     // What needs a mail, SMS or messaging service, which this server has not
-    action("verifyemail", Nothing, Login(server::ignore), Silent),
-    action("verifyPhone", Nothing, Login(server::ignore), Silent),
-    action("confirmPhone", Nothing, Login(server::ignore), Silent),
-    action("verifyMessaging", Nothing, Login(server::ignore), Silent),
-    action("confirmMessaging", Nothing, Login(server::ignore), Silent),
+    action("verifyemail", Nothing, Login(server::ignore), Silent).not_by_token(),
+    action("verifyPhone", Nothing, Login(server::ignore), Silent).not_by_token(),
+    action("confirmPhone", Nothing, Login(server::ignore), Silent).not_by_token(),
+    action("verifyMessaging", Nothing, Login(server::ignore), Silent).not_by_token(),
+    action("confirmMessaging", Nothing, Login(server::ignore), Silent).not_by_token(),
     action("emailuser", Nothing, Login(messages::no_mail), Silent),
     action("smsuser", Nothing, Login(messages::no_sms), Silent),
     action("msguser", Nothing, Login(messages::no_messaging), Silent),
@@ -242,6 +243,39 @@ pub(super) static ACTIONS: &[Action] = &[
         Site(SiteRights::MANAGE_USERS, messages::broadcast),
         says("", "", "Permission denied"),
     ),
+    // One's own account: how to log in to it
+    action(
+        "changepassword",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, credentials::change_own),
+        Silent,
+    )
+    .not_by_token(),
+    action("changeuserpass", Nothing, OnUser(Manage, credentials::change_others), Silent)
+        .not_by_token(),
+    action("logoutall", ResponseId, Login(credentials::log_out_everywhere), Silent).not_by_token(),
+    action("createLoginToken", Nothing, Login(tokens::create), says("", "", "Access denied"))
+        .not_by_token(),
+    action("loginTokens", Nothing, Login(tokens::list), Silent).not_by_token(),
+    action("twoFactorCookie", Nothing, Login(factors::remember_device), Silent).not_by_token(),
+    action(
+        "otpauth-request",
+        Nothing,
+        Unrestricted(SiteRights::LOCK_SETTINGS, factors::request_app),
+        Coded(5, 3),
+    )
+    .not_by_token(),
+    settings_of_own("otpauth-setup", factors::set_up_app),
+    settings_of_own("otpauth-clear", factors::remove_app),
+    action("otpauth-getpasswords", Nothing, Login(factors::backup_codes), Silent).not_by_token(),
+    action("otp-hkey-get", Nothing, Login(factors::security_keys), Silent).not_by_token(),
+    settings_of_own("otp-hkey-remove", factors::remove_security_key),
+    settings_of_own("otp-hkey-yubikey-add", factors::add_yubikey),
+    settings_of_own("otpemail", factors::by_email),
+    // What needs somebody to send a code, or somebody else's service: known, and never answered.
+    settings_of_own("otpduo", server::ignore),
+    settings_of_own("otpdev-set", server::ignore),
+    settings_of_own("otpdev-clear", server::ignore),
     action("notifyuser", Nothing, OnUser(See, messages::notify), Silent),
     action("interuser", Nothing, Login(messages::inter_user), Silent),
     // User groups
@@ -390,6 +424,9 @@ impl Action {
     fn try_perform<'a>(&self, call: &'a Call) -> Result<Answer<'a>, Cause> {
         let site = call.user.site;
         let granted = |yes: bool| if yes { Ok(()) } else { Err(Cause::Denied) };
+        if call.is_by_token() && !self.by_token {
+            return Err(Cause::ByToken);
+        }
         Ok(match self.need {
             Need::Login(run) => run(call),
             Need::Site(right, run) => {
@@ -434,7 +471,7 @@ impl Action {
 
     fn refuse(&self, call: &Call, cause: Cause) -> Answer<'static> {
         match cause {
-            Cause::Denied => call.audit_refusal(),
+            Cause::Denied | Cause::ByToken => call.audit_refusal(),
             Cause::Above => {
                 call.audit_refusal();
                 return call.result("Permission denied");
@@ -448,13 +485,17 @@ impl Action {
                 let text = match cause {
                     Cause::Invalid | Cause::Duplicate => invalid,
                     Cause::Unknown => unknown,
-                    Cause::Denied | Cause::Above => denied,
+                    Cause::Denied | Cause::Above | Cause::ByToken => denied,
                 };
                 if text.is_empty() { Answer::none() } else { call.result(text) }
             }
             Numbered(text, number) => call.numbered_result(text, number),
             NoInfo(text) => call.no_info(text),
             Unroutable => call.routed("Unable to route"),
+            Coded(denied, by_token) => {
+                let number = if cause == Cause::ByToken { by_token } else { denied };
+                call.answer(serde_json::json!({"err": number}))
+            }
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Cause {
     /// The account named stands above the user.
     Above,
     Duplicate,
+    /// The session came by a login token.
+    ByToken,
 }
 
 /// A device on which the needed right was granted.

@@ -27,7 +27,7 @@ pub(super) fn auth_cookie(call: &Call) -> Answer<'_> {
     let session = mesh_base64(&call.session().id.nonce[..6]);
     let own = json!({"userid": user, "domainid": domain, "ip": call.remote()});
     let agent = json!({"ruserid": user, "x": session});
-    match (seal(call, own), seal(call, agent)) {
+    match (call.seal(own), call.seal(agent)) {
         (Some(cookie), Some(rcookie)) => call.reply(json!({"cookie": cookie, "rcookie": rcookie})),
         _ => Answer::none(),
     }
@@ -38,16 +38,11 @@ pub(super) fn login_cookie(call: &Call) -> Answer<'_> {
     if !call.hub().config().settings.allow_login_token {
         return Answer::none();
     }
-    let Some(cookie) = seal(call, json!({"u": call.user.id.to_string(), "a": 3})) else {
+    let Some(cookie) = call.seal(json!({"u": call.user.id.to_string(), "a": 3})) else {
         return Answer::none();
     };
     call.audit(format_args!("got a cookie that logs a browser in"));
     call.reply(json!({"cookie": cookie}))
-}
-
-fn seal(call: &Call, fields: Value) -> Option<String> {
-    let Value::Object(fields) = fields else { return None };
-    call.cookies().seal(fields, call.hub().now().seconds())
 }
 
 /// `intersession`: the request goes unchanged to the other sessions of the same user.

@@ -2,10 +2,8 @@
 
 use std::rc::Rc;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::hub::documents::{AccountDocument, to_value};
 use crate::identity::password;
 use crate::model::rights::Authority;
 use crate::model::{
@@ -35,17 +33,14 @@ pub(super) const LIMITING: SiteRights =
 
 /// `users`: all accounts the user has to do with.
 pub(super) fn list(call: &Call) -> Answer<'_> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        users: Vec<AccountDocument<'a>>,
-    }
     let hub = call.hub();
     let users: Vec<_> = domains(call)
         .iter()
         .flat_map(|domain| hub.store.users(domain))
         .filter(|user| hub.authority(&call.user, user) >= Authority::See)
+        .map(|user| hub.account_document(&user))
         .collect();
-    call.reply(Body { users: users.iter().map(|user| AccountDocument(user)).collect() })
+    call.reply(json!({"users": users}))
 }
 
 /// The user's domain; all for who crosses domains.
@@ -235,7 +230,7 @@ fn make(call: &Call, mut user: User) -> Answer<'static> {
     };
     let mut event = call
         .account_event("accountcreate", &user)
-        .with("account", to_value(&AccountDocument(&user)))
+        .with("account", call.hub().account_document(&user))
         .with("msgid", number)
         .with("msgArgs", json!([shown]))
         .with("msg", format!("Account created, {what} is {shown}"));

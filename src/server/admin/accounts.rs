@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{AdminContext, Answer, Password, domain, user_id};
 use crate::hub::SessionMessage;
-use crate::hub::documents::{AccountDocument, to_value};
 use crate::identity::password::Busy;
 use crate::model::{
     DomainId, Event, EventKind, GroupId, LinkTarget, PasswordHash, Rights, Seconds, SiteRights,
@@ -76,7 +75,7 @@ pub(super) async fn add(
         user.site = SiteRights::FULL;
     }
     let event = event("accountcreate", &user)
-        .with("account", to_value(&AccountDocument(&user)))
+        .with("account", ctx.hub.account_document(&user))
         .with("msgid", 64)
         .with("msgArgs", json!([name]))
         .with("msg", format!("Account created, username is {name}"));
@@ -111,6 +110,7 @@ pub(super) async fn set_password(
     domain_name: &str,
     name: &str,
     password: Password,
+    without_factors: bool,
 ) -> Result<Answer, String> {
     let domain = domain(ctx, domain_name)?;
     existing(ctx, &domain, name)?;
@@ -119,6 +119,12 @@ pub(super) async fn set_password(
     let mut user = User::clone(&*existing(ctx, &domain, name)?);
     user.password = hash;
     user.password_changed = Some(ctx.hub.now().seconds());
+    // Whoever knew the old one may be in already.
+    user.valid_from = Some(ctx.hub.now());
+    if let Some(kept) = ctx.hub.store.factors(&user.id).filter(|_| without_factors) {
+        // In front of the account in the same journal: on disk before it.
+        ctx.hub.store.put(kept.without_factors()).later();
+    }
     changed(ctx, user, 75, "Changed account credentials").await
 }
 
@@ -158,7 +164,7 @@ async fn changed(
     message: &str,
 ) -> Result<Answer, String> {
     let event = event("accountchange", &user)
-        .with("account", to_value(&AccountDocument(&user)))
+        .with("account", ctx.hub.account_document(&user))
         .with("msgid", number)
         .with("msgArgs", json!([user.name]))
         .with("msg", message);
@@ -189,7 +195,7 @@ fn put(ctx: &AdminContext, user: User) -> Commit {
 pub(super) fn link(ctx: &AdminContext, user: &User, group: &GroupId) -> Commit {
     let mut user = user.clone();
     user.set_link(LinkTarget::Group(group.clone()), Some(Rights::FULL));
-    let account = to_value(&AccountDocument(&user));
+    let account = ctx.hub.account_document(&user);
     let event = event("accountchange", &user).with("account", account).transient();
     let commit = put(ctx, user);
     ctx.hub.publish(event);

@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::login_secret;
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
 use crate::model::{DomainId, UserId};
@@ -60,6 +61,9 @@ pub enum Request {
         name: String,
         /// The new password.
         password: Password,
+        /// Takes the second factors away as well: for who lost them.
+        #[serde(default)]
+        without_factors: bool,
     },
     /// Gives or takes full rights on the server.
     UserAdmin {
@@ -84,6 +88,8 @@ pub enum Request {
         /// Tenant.
         domain: String,
     },
+    /// The key with which programs make login cookies.
+    LoginKey,
     /// The agent package on disk has changed.
     ReloadAgents,
 }
@@ -153,6 +159,8 @@ pub enum Answer {
     Groups(Vec<GroupLine>),
     /// How the server is.
     Status(Box<Status>),
+    /// 80 bytes in hexadecimal, as `meshctrl --loginkey` takes them.
+    LoginKey(String),
     /// The agent package was loaded again.
     Reloaded,
 }
@@ -197,8 +205,8 @@ async fn answer(ctx: &AdminContext, request: Request) -> Result<Answer, String> 
         }
         Request::UserList { domain } => accounts::list(ctx, &domain),
         Request::UserRemove { domain, name } => accounts::remove(ctx, &domain, &name).await,
-        Request::UserPassword { domain, name, password } => {
-            accounts::set_password(ctx, &domain, &name, password).await
+        Request::UserPassword { domain, name, password, without_factors } => {
+            accounts::set_password(ctx, &domain, &name, password, without_factors).await
         }
         Request::UserAdmin { domain, name, admin } => {
             accounts::set_admin(ctx, &domain, &name, admin).await
@@ -207,6 +215,10 @@ async fn answer(ctx: &AdminContext, request: Request) -> Result<Answer, String> 
             groups::add(ctx, &domain, &name, user.as_deref()).await
         }
         Request::GroupList { domain } => groups::list(ctx, &domain),
+        Request::LoginKey => {
+            let secret = login_secret(&ctx.hub.store).ok_or("no random numbers")?;
+            Ok(Answer::LoginKey(data_encoding::HEXLOWER.encode(&secret.bytes)))
+        }
         Request::ReloadAgents => {
             if let Some(live) = &ctx.live {
                 (live.reload_agents)().await;

@@ -7,7 +7,9 @@ use futures_lite::future::{block_on, poll_fn, poll_once};
 use super::*;
 
 use crate::hub::{Mailbox, SessionLink, SessionMessage};
-use crate::model::{Group, LinkTarget, Millis, Rights, SessionId, SiteRights, Target};
+use crate::model::{
+    BackupCode, Factors, Group, LinkTarget, Millis, Rights, SessionId, SiteRights, Target,
+};
 use crate::store::Store;
 
 /// A clock that was never set must not matter.
@@ -53,6 +55,7 @@ fn user(ctx: &AdminContext, id: &str) -> Rc<crate::model::User> {
 fn session(ctx: &AdminContext, id: &str) -> Rc<SessionLink> {
     let link = Rc::new(SessionLink {
         id: SessionId { user: id.parse().unwrap(), nonce: [7; 20] },
+        since: Cell::default(),
         subscriptions: RefCell::new(BTreeSet::from([Target::All])),
         missed: Cell::new(false),
         mailbox: Mailbox::new(1 << 20),
@@ -108,6 +111,7 @@ fn passwords_have_1_to_256_characters_and_are_never_shown() {
         domain: String::new(),
         name: "x".into(),
         password: password("hidden"),
+        without_factors: false,
     };
     assert!(!format!("{request:?}").contains("hidden"));
     let json = r#"{"command":"user-password","domain":"","name":"x","password":""}"#;
@@ -130,8 +134,22 @@ fn changes_of_an_account_reach_its_sessions_and_listeners() {
 
     let password = password("another-1");
     let before = user(&ctx, "user//bob").password.clone();
-    ask(&ctx, Request::UserPassword { domain: domain(), name: name(), password }).unwrap();
+    let codes = vec![BackupCode { number: 1, used: false }];
+    let hint = Some("h".to_owned());
+    let factors = Factors {
+        backup_codes: codes,
+        password_hint: hint.clone(),
+        ..Factors::new("user//bob".parse().unwrap())
+    };
+    ctx.hub.store.put(factors).later();
+    let (domain_name, without_factors) = (domain(), true);
+    let request =
+        Request::UserPassword { domain: domain_name, name: name(), password, without_factors };
+    ask(&ctx, request).unwrap();
     assert_ne!(user(&ctx, "user//bob").password, before);
+    assert!(user(&ctx, "user//bob").valid_from.is_some(), "who is in already is out");
+    let left = ctx.hub.store.factors(&"user//bob".parse().unwrap()).unwrap();
+    assert_eq!((left.backup_codes.len(), &left.password_hint), (0, &hint));
     assert_eq!(received(&root), ["accountchange"]);
     received(&bob);
 

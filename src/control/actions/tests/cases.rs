@@ -161,6 +161,28 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
         "notifyuser" => {
             vec![(managers(), Reaches, json!({"userid": "user//carol", "msg": "tea"}))]
         }
+        "changepassword" => {
+            let request = json!({"oldpass": "Own!passw", "newpass": "N3w!passw"});
+            vec![(own(), Changes, request)]
+        }
+        "changeuserpass" => {
+            let request = json!({"userid": "user//carol", "pass": "", "removeMultiFactor": true});
+            vec![(managers(), Changes, request)]
+        }
+        "logoutall" => vec![(Session, Changes, json!({}))],
+        "createLoginToken" => vec![(Session, Private, json!({"name": "t", "expire": 0}))],
+        "loginTokens" => vec![(Session, Reads, json!({}))],
+        "twoFactorCookie" => vec![(Session, Reads, json!({}))],
+        "otpauth-request" => vec![(own(), Reads, json!({}))],
+        "otpauth-setup" => {
+            vec![(own(), Private, json!({"secret": "KE4EMUCUOEMRQ22R", "token": "x"}))]
+        }
+        "otpauth-clear" | "otp-hkey-remove" => vec![(own(), Changes, json!({"index": 7}))],
+        "otpauth-getpasswords" | "otp-hkey-get" => vec![(Session, Reads, json!({}))],
+        "otp-hkey-yubikey-add" | "otpduo" | "otpdev-set" | "otpdev-clear" => {
+            vec![(own(), Private, json!({}))]
+        }
+        "otpemail" => vec![(own(), Private, json!({"enabled": true}))],
         "changelang" => vec![(own(), Changes, json!({"lang": "fr"}))],
         "changeemail" => vec![(own(), Changes, json!({"email": "a@b.example"}))],
         "removePhone" | "removeMessaging" => vec![(own(), Changes, json!({}))],

@@ -7,6 +7,7 @@ mod devices;
 mod events;
 mod groups;
 mod invites;
+mod logins;
 mod people;
 mod replay;
 mod teams;

@@ -22,7 +22,7 @@ fn kept(world: &World) -> (Vec<u8>, String) {
 fn refuses(answer: &Value) -> bool {
     let result = answer["result"].as_str().unwrap_or_default();
     let says_no = !result.is_empty() && !result.eq_ignore_ascii_case("ok");
-    says_no || answer["events"] == json!([])
+    says_no || answer["events"] == json!([]) || answer["err"].is_u64()
 }
 
 fn refused(world: &World, agent: &crate::hub::AgentLink, who: &str, case: &Case) {
@@ -64,7 +64,10 @@ fn who_has_just_the_right_is_served_and_what_changes_is_in_the_journal() {
         let (world, agent) = house();
         entitle(&world, "grace", &case.needs);
         let (phone, messaging) = (Some("1".into()), Some("x:y".into()));
-        world.hub.store.put(User { phone, messaging, ..(*world.account("grace")).clone() }).later();
+        let password = own_password();
+        let grace = User { phone, messaging, password, ..(*world.account("grace")).clone() };
+        world.hub.store.put(factors_of(&grace)).later();
+        world.hub.store.put(grace).later();
         let others = ["admin", "carol", "bob"].map(|name| world.session(name));
         let grace = world.session("grace");
         heard(&grace);
@@ -101,6 +104,24 @@ fn who_has_just_the_right_is_served_and_what_changes_is_in_the_journal() {
                 .any(|word| result.starts_with(word));
             assert!(is_good, "{label}: {answer}");
         }
+    }
+}
+
+/// `Own!passw`, hashed once.
+fn own_password() -> PasswordHash {
+    static HASH: std::sync::LazyLock<PasswordHash> =
+        std::sync::LazyLock::new(|| crate::identity::password::hash("Own!passw"));
+    HASH.clone()
+}
+
+/// An authenticator app and a security key.
+fn factors_of(user: &User) -> Factors {
+    let (name, credential, public_key) = ("key".into(), vec![1], vec![2]);
+    let key = SecurityKey { index: 7, name, credential, public_key, counter: 0 };
+    Factors {
+        totp: Some(Totp { secret: vec![3; 20], last_step: 0 }),
+        security_keys: vec![key],
+        ..Factors::new(user.id.clone())
     }
 }
 
