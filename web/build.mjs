@@ -4,7 +4,7 @@
 //
 // Every file but the page itself carries the hash of its content in its name and may be cached for
 // ever. Beside each file lies its brotli and its gzip form; the program embeds those. --dev leaves
-// names readable and compresses nothing.
+// the names of entries readable and compresses nothing.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
@@ -45,7 +45,7 @@ export async function bundle({ out, dev = false }) {
     entryPoints: { app: "src/main.tsx", style: "src/styles/index.css" },
     outdir: join(made, "assets"),
     entryNames: dev ? "[name]" : "[name]-[hash]",
-    chunkNames: dev ? "[name]" : "[name]-[hash]",
+    chunkNames: "[name]-[hash]",
     bundle: true,
     splitting: true,
     format: "esm",
