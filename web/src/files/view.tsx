@@ -207,15 +207,16 @@ export default function FilesView({ seat }: { seat: Seat }) {
         <Button icon="trash" label="Delete" disabled={!open || !usable} onClick={() => void remove(selected)} />
         <Menu
           label="More"
+          start
           items={[
             usable && { words: "Copy", icon: "copy", run: () => keep(false) },
             usable && { words: "Cut", icon: "move", run: () => keep(true) },
             clipboard.value !== null && !drives && { words: `Paste ${count(clipboard.value.names.length, "item")}`, icon: "paste", run: paste },
             usable && { words: "Pack into a zip…", icon: "zip", run: () => void pack(selected) },
             usable && only?.name.toLowerCase().endsWith(".zip") && { words: "Unpack here", icon: "zip", run: () => files.unzip(path, only.name) },
-            usable && only?.kind === "file" && { words: "Edit as text", icon: "edit", run: () => act({ ...only, size: Math.min(only.size, EDITED) }) },
+            usable && only?.kind === "file" && only.size <= EDITED && { words: "Edit as text", icon: "edit", run: () => act(only) },
             "line",
-            { words: "Read the folder again", icon: "restart", run: refresh },
+            { words: "Read again", icon: "restart", run: refresh },
             { words: "Disconnect", icon: "stop", run: () => tunnel.stop() },
           ]}
         />

@@ -16,6 +16,7 @@ export interface Seat {
   /** The agent is there now. */
   online: boolean;
   windows: boolean;
+  apple: boolean;
   /** Look, but do not touch. */
   viewOnly: boolean;
   /** No special keys. */

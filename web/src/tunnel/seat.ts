@@ -22,6 +22,7 @@ export function useSeat(device: Device, rights: number): Seat {
     name: device.name,
     online: ((device.conn ?? 0) & 1) !== 0,
     windows: system(device) === "windows",
+    apple: system(device) === "apple",
     viewOnly: limited(rights, Right.viewOnly),
     limited: limited(rights, Right.limitedInput),
     clipboard: {
