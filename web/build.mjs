@@ -60,7 +60,7 @@ const worker = (out, dev) => ({
 const COMMON = {
   absWorkingDir: here,
   bundle: true,
-  target: ["es2022", "chrome109", "firefox115", "safari16.4"],
+  target: ["es2022", "chrome123", "firefox121", "safari17.5"],
   legalComments: "none",
   charset: "utf8",
   logLevel: "warning",

@@ -10,6 +10,8 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
+use crate::web;
+
 use super::answer::{Body, harden};
 
 /// Longest form taken, in bytes.
@@ -61,12 +63,15 @@ fn is_same_origin(request: &Request<Incoming>) -> bool {
     }
 }
 
-/// A page with this content, which is markup.
+/// A page with this content, which is markup, in the look of the web page if there is one.
 pub fn html(status: StatusCode, content: &str) -> Response<Body> {
+    let style = web::style().map(|path| format!("<link rel=\"stylesheet\" href=\"{path}\">"));
+    let style = style.unwrap_or_default();
     let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>meshboard</title>\
-         <body><h1>meshboard</h1>{content}</body></html>"
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>meshboard</title>{style}</head>\
+         <body><main class=\"plain\"><h1>meshboard</h1>{content}</main></body></html>"
     );
     let body = Full::new(Bytes::from(page)).map_err(|e| match e {});
     let mut response = Response::new(body.boxed_unsync());

@@ -73,6 +73,11 @@ pub fn page() -> Option<&'static File> {
     find("index.html")
 }
 
+/// Where the style of the page is: `assets/style-1A2B3C4D.css`.
+pub fn style() -> Option<&'static str> {
+    FILES.iter().map(|file| file.name).find(|name| name.ends_with(".css"))
+}
+
 /// A file the page refers to, by its path: `assets/app-1A2B3C4D.js`. Its name changes with its
 /// content, so whoever has it need not ask again.
 pub fn asset(path: &str) -> Option<&'static File> {

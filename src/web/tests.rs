@@ -49,6 +49,12 @@ mod of_the_page {
     }
 
     #[test]
+    fn pages_without_script_find_the_style() {
+        let style = asset(style().unwrap()).unwrap();
+        assert_eq!(style.kind(), "text/css; charset=utf-8");
+    }
+
+    #[test]
     fn the_page_is_no_asset_and_an_asset_no_page() {
         assert!(asset("index.html").is_none());
         assert!(asset("../Cargo.toml").is_none());

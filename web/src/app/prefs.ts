@@ -39,13 +39,11 @@ export function setPrefs(change: Partial<Prefs>): void {
 
 /** Puts theme and density into force, now and after each change. */
 export function applyPrefs(): void {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const system = signal(dark.matches);
-  dark.addEventListener("change", () => (system.value = dark.matches));
   effect(() => {
     const { theme, density } = prefs.value;
     const { dataset } = document.documentElement;
-    dataset["theme"] = theme === "auto" ? (system.value ? "dark" : "light") : theme;
+    if (theme === "auto") delete dataset["theme"];
+    else dataset["theme"] = theme;
     dataset["density"] = density;
   });
 }

@@ -9,11 +9,11 @@ import { prefs, setPrefs } from "../app/prefs.ts";
 import type { PageProps } from "../app/registry.ts";
 import { go, setQuery, to } from "../app/router.ts";
 import { store } from "../app/state.ts";
-import { groupsWith } from "../app/visible.ts";
+import { groupRights, groupsWith } from "../app/visible.ts";
 import { short, type Device } from "../control/wire.ts";
 import { Bulk, deviceMenu } from "../device/actions.tsx";
 import { count, grouped, plain, state, stateWords, systemName } from "../model/format.ts";
-import { Right } from "../model/rights.ts";
+import { has, Right } from "../model/rights.ts";
 import { Ago, Badge, Button, Dot, Empty, Icon, Picture, SystemIcon, Waiting, Words } from "../parts/basic.tsx";
 import { Check, Segments } from "../parts/field.tsx";
 import { Menu } from "../parts/menu.tsx";
@@ -256,6 +256,11 @@ function GroupLine({ row }: { row: Extract<ListRow, { kind: "group" }> }) {
         )}
       </h2>
       <span class="count">{row.count === 0 ? "no devices" : `${row.online} of ${row.count}`}</span>
+      {row.count === 0 && row.group && has(groupRights(row.group), Right.manageDevices) && (
+        <a class="small add" href={to("add", short(row.id))}>
+          Add the first
+        </a>
+      )}
     </div>
   );
 }

@@ -3,7 +3,7 @@
 
 import { signal } from "@preact/signals";
 import type { ComponentChildren, VNode } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { Button } from "./basic.tsx";
 import { Form, Input } from "./field.tsx";
@@ -105,10 +105,13 @@ export function Dialogs() {
 
 function Dialog({ title, wide, body, end }: Open) {
   const element = useRef<HTMLDialogElement>(null);
+  const content = useRef<HTMLDivElement>(null);
   const heading = useId();
-  useEffect(() => {
+  // Before the effects of fields, which may take the focus from here.
+  useLayoutEffect(() => {
     const shown = element.current;
     shown?.showModal();
+    content.current?.focus();
     return () => shown?.close();
   }, []);
   return (
@@ -127,7 +130,7 @@ function Dialog({ title, wide, body, end }: Open) {
           <h2 id={heading}>{title}</h2>
           <Button icon="close" kind="plain" small label="Close" onClick={end} />
         </header>
-        <div class="content" tabIndex={0}>
+        <div class="content" ref={content} tabIndex={0}>
           {body()}
         </div>
       </div>

@@ -1,0 +1,270 @@
+//! The web page in Debian's chromium, against the delivered server with simulated agents.
+//!
+//! What a person does in the browser is in `web/test/browser/*.mjs`; here is the server, and the
+//! hands of the person beside the browser: scenarios ask for them by lines on standard output.
+#![cfg(feature = "web-ui")]
+
+mod common;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use common::meshboard::Meshboard;
+use common::simulated::{self, Group, Keys, Live, Memory, identity};
+use common::{ADMIN, PASSWORD, Server, installation};
+use serde_json::{Value, json};
+
+/// What the tests run from, below `web/`.
+const SOURCES: [&str; 8] = [
+    ".npmrc",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "build.mjs",
+    "src",
+    "demo",
+    "test",
+];
+
+/// A copy of `web/` with everything its tests need, made once under `target/`.
+fn workshop() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let copy = root.join("target/web-tests");
+        fs::create_dir_all(&copy).expect("target is writable");
+        let _lock = installation::lock(&copy.join("lock"));
+        for name in SOURCES {
+            let _ = fs::remove_dir_all(copy.join(name));
+            copy_all(&root.join("web").join(name), &copy.join(name));
+        }
+        let lock = fs::read(copy.join("package-lock.json")).expect("it was copied");
+        let installed = copy.join("node_modules/.made-by");
+        if fs::read(&installed).ok().as_ref() != Some(&lock) {
+            run(&copy, "npm", &["ci", "--ignore-scripts", "--prefer-offline"]);
+            fs::write(installed, lock).expect("target is writable");
+        }
+        copy
+    })
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).expect("target is writable");
+        for entry in fs::read_dir(from).expect("it is there").flatten() {
+            copy_all(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        fs::copy(from, to).expect("target is writable");
+    }
+}
+
+fn run(folder: &Path, program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).current_dir(folder).output();
+    let output = output.unwrap_or_else(|error| panic!("{program} is needed: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}:\n{said}{errors}");
+}
+
+/// The server, and agents that come and go as a scenario asks.
+struct House {
+    server: Meshboard,
+    agents: HashMap<usize, Live>,
+    memories: HashMap<usize, Memory>,
+}
+
+impl House {
+    /// With an administrator.
+    fn open() -> Self {
+        let house = Self::empty();
+        house.server.command(&["user", "add", ADMIN, "--admin", "--password", PASSWORD]);
+        house
+    }
+
+    /// As after the installation.
+    fn empty() -> Self {
+        let server = Meshboard::start_empty();
+        Self { server, agents: HashMap::new(), memories: HashMap::new() }
+    }
+
+    /// Plays a scenario to its end.
+    fn play(&mut self, scenario: &str) {
+        self.play_at("127.0.0.1", scenario);
+    }
+
+    /// The same; `host` is what the browser calls the server.
+    fn play_at(&mut self, host: &str, scenario: &str) {
+        let mut child = Command::new("node")
+            .args(["test/browser/run.mjs", "server", scenario])
+            .current_dir(workshop())
+            .env("MESHBOARD_URL", format!("https://{host}:{}/", self.server.port()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("node is there");
+        let mut hands = child.stdin.take().expect("it is piped");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        for line in lines.map_while(Result::ok) {
+            match line.strip_prefix('@') {
+                Some(asked) => {
+                    let asked: Value = serde_json::from_str(asked).expect("scenarios ask in JSON");
+                    let answer = self.lend_a_hand(&asked);
+                    writeln!(hands, "{answer}").expect("the scenario waits");
+                }
+                None => println!("{line}"),
+            }
+        }
+        let status = child.wait().expect("it was started");
+        assert!(status.success(), "{scenario} failed, see above");
+    }
+
+    fn lend_a_hand(&mut self, asked: &Value) -> Value {
+        let number = || asked[1].as_u64().and_then(|n| usize::try_from(n).ok()).expect("a number");
+        let text = |at: usize| asked[at].as_str().expect("a text");
+        match text(0) {
+            "code" => {
+                let status = self.server.command(&["status", "--json"]);
+                let status: Value = serde_json::from_str(&status).expect("JSON was asked for");
+                status["setupCode"].clone()
+            }
+            "group" => {
+                let made =
+                    self.server.command(&["group", "add", text(1), "--user", ADMIN, "--json"]);
+                let made: Value = serde_json::from_str(&made).expect("JSON was asked for");
+                json!(made["meshid"].as_str().expect("an id").trim_start_matches("mesh//"))
+            }
+            "join" => self.join(number(), text(2)),
+            "leave" => {
+                let agent = self.agents.remove(&number()).expect("it joined");
+                self.memories.insert(number(), agent.stop());
+                Value::Null
+            }
+            "say" => {
+                self.agents[&number()].say(asked[2].clone());
+                Value::Null
+            }
+            "node" => json!(self.agents[&number()].node()),
+            "stop" => {
+                self.server.stop();
+                Value::Null
+            }
+            "start" => {
+                self.server.start_again();
+                Value::Null
+            }
+            other => panic!("nobody knows how to {other}"),
+        }
+    }
+
+    /// Connects an agent to a group; the name of its device.
+    fn join(&mut self, number: usize, group: &str) -> Value {
+        let url = format!("wss://127.0.0.1:{}/agent.ashx", self.server.port());
+        let url = simulated::Server::parse(&url).expect("a valid URL");
+        let certificates = self.server.command(&["cert", "show", "--json"]);
+        let certificates: Value = serde_json::from_str(&certificates).expect("JSON was asked for");
+        let mut all = certificates.as_array().expect("a list").iter();
+        let own = all.find(|one| one["role"] == "agentserver").expect("agents may connect");
+        let hash = own["keySha384"].as_str().expect("a hash");
+        let server =
+            data_encoding::HEXUPPER_PERMISSIVE.decode(hash.as_bytes()).expect("hexadecimal");
+        let group = Group {
+            mesh: identity::from_text(group).expect("a group id has 48 bytes"),
+            server: server.try_into().expect("a server id has 48 bytes"),
+        };
+        let key = Keys::for_fleet(8, 2048).expect("target is writable").agent(number);
+        let name = key.short_name();
+        let memory = self.memories.remove(&number).unwrap_or_default();
+        let agent = Live::connect(&url, key, group, memory);
+        agent.authenticated();
+        agent.say(json!({"action": "coreinfo", "caps": 31, "root": true,
+            "osdesc": "Simulated GNU/Linux 1 (fleet)", "value": "Nov 21 2022, 2189501291"}));
+        agent.say(json!({"action": "netinfo", "netif2": {"eth0": [{"mac": "02:00:00:00:00:01",
+            "type": "ethernet", "status": "up", "address": "192.0.2.17", "family": "IPv4",
+            "netmask": "255.255.255.0", "gateway": "192.0.2.1"}]}}));
+        self.agents.insert(number, agent);
+        json!(name)
+    }
+}
+
+/// Scenarios against the invented installation of `web/demo`.
+fn play_demo(scenario: &str) {
+    run(workshop(), "node", &["test/browser/run.mjs", "demo", scenario]);
+}
+
+#[test]
+fn the_page_has_no_type_errors() {
+    run(workshop(), "npm", &["run", "check"]);
+}
+
+#[test]
+fn the_logic_of_the_page_holds() {
+    run(workshop(), "npm", &["test"]);
+}
+
+#[test]
+fn from_the_setup_code_to_a_device() {
+    House::empty().play("from_the_setup_code_to_a_device");
+}
+
+#[test]
+fn every_page_fits_and_is_accessible() {
+    House::open().play("every_page_fits_and_is_accessible");
+}
+
+#[test]
+fn logins_end_as_they_should() {
+    House::open().play("logins_end_as_they_should");
+}
+
+#[test]
+fn a_second_step_is_set_up_and_asked_for() {
+    House::open().play("a_second_step_is_set_up_and_asked_for");
+}
+
+#[test]
+fn a_security_key_opens_the_account() {
+    // Keys belong to names, not to addresses.
+    House::open().play_at("localhost", "a_security_key_opens_the_account");
+}
+
+#[test]
+fn few_rights_show_few_things() {
+    let mut house = House::open();
+    house.server.command(&["user", "add", "bob", "--password", "Bobs-Word-1"]);
+    house.play("few_rights_show_few_things");
+}
+
+#[test]
+fn hostile_devices_are_harmless() {
+    House::open().play("hostile_devices_are_harmless");
+}
+
+#[test]
+fn a_restart_is_shown_and_heals() {
+    House::open().play("a_restart_is_shown_and_heals");
+}
+
+#[test]
+fn the_keyboard_is_enough() {
+    House::open().play("the_keyboard_is_enough");
+}
+
+#[test]
+fn every_page_of_a_full_installation_is_accessible() {
+    play_demo("every_page_is_accessible");
+}
+
+#[test]
+fn two_thousand_devices_are_smooth() {
+    play_demo("two_thousand_devices_are_smooth");
+}
+
+#[test]
+fn hostile_words_are_text_everywhere() {
+    play_demo("hostile_words_are_text");
+}
