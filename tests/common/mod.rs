@@ -7,6 +7,8 @@
 // Every test program uses a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+#[cfg(feature = "web-ui")]
+pub mod browser;
 pub mod desktop;
 pub mod https;
 pub mod installation;
