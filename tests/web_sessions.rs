@@ -8,7 +8,7 @@
 mod common;
 
 use common::x_server::XServer;
-use common::{Architecture, Meshboard, Server, StockAgent, browser};
+use common::{Architecture, Meshboard, Server, StockAgent, chromium};
 use serde_json::{Value, json};
 
 /// A server with a connected agent, whose core runs, and the screen it captures.
@@ -36,7 +36,7 @@ impl Office {
 
     fn play(&self, scenario: &str) {
         let url = format!("https://127.0.0.1:{}/", self.server.port());
-        browser::play(&url, "sessions", scenario, |asked| self.lend_a_hand(asked));
+        chromium::play(&url, "sessions", scenario, |asked| self.lend_a_hand(asked));
     }
 
     fn lend_a_hand(&self, asked: &Value) -> Value {

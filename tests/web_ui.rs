@@ -8,10 +8,10 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::browser::{run, workshop};
+use common::chromium::{run, workshop};
 use common::meshboard::Meshboard;
 use common::simulated::{self, Group, Keys, Live, Memory, identity};
-use common::{ADMIN, PASSWORD, Server, browser};
+use common::{ADMIN, PASSWORD, Server, chromium};
 use serde_json::{Value, json};
 
 /// The server, and agents that come and go as a scenario asks.
@@ -43,7 +43,7 @@ impl House {
     /// The same; `host` is what the browser calls the server.
     fn play_at(&mut self, host: &str, scenario: &str) {
         let url = format!("https://{host}:{}/", self.server.port());
-        browser::play(&url, "server", scenario, |asked| self.lend_a_hand(asked));
+        chromium::play(&url, "server", scenario, |asked| self.lend_a_hand(asked));
     }
 
     fn lend_a_hand(&mut self, asked: &Value) -> Value {

@@ -23,6 +23,7 @@ fn main() -> Result<()> {
     corpus.reports()?;
     corpus.control()?;
     corpus.desktop()?;
+    corpus.security_keys()?;
     corpus.files()
 }
 
@@ -113,6 +114,23 @@ impl Corpus {
         session.extend(said(3, &hex(&vector["small_tile"]["message_hex"])));
         self.write("desktop", "session", &session)?;
         self.write("recording", "terminal", &hex(&self.vector("relay-mcrec")?["hex"]))
+    }
+
+    /// Attestation objects, authenticator data and signatures of the specification.
+    fn security_keys(&self) -> Result<()> {
+        let vector = self.vector("webauthn")?;
+        for case in vector["cases"].as_array().into_iter().flatten() {
+            let name = case["name"].as_str().unwrap_or_default();
+            for (ceremony, member) in [
+                ("registration", "attestationObject"),
+                ("assertion", "authenticatorData"),
+                ("assertion", "signature"),
+            ] {
+                let bytes = hex(&case[ceremony][member]);
+                self.write("security_key", &format!("{name}-{member}"), &bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Executables, configurations, and the golden files of the store.

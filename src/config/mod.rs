@@ -4,6 +4,7 @@
 //! filled in. Values are checked when they are read from the file, never later.
 
 mod addresses;
+mod browser;
 mod parse;
 mod passwords;
 mod place;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 
 pub use addresses::AddressRules;
+pub use browser::{BrowserSettings, Framing, SameSite};
 pub use parse::{ConfigError, load, parse};
 pub use passwords::{FactorRules, PasswordRules, TokenRules};
 pub use place::{Place, Problem, Warning, WarningKind};
@@ -77,6 +79,10 @@ pub struct Settings {
     pub no_second_factor: bool,
     /// `cookieIpCheck`: from where else a cookie made for one address may be used.
     pub cookie_ip: CookieIp,
+    /// Sessions of browsers.
+    pub browser: BrowserSettings,
+    /// `allowFraming`: whose pages may show ours in a frame.
+    pub framing: Framing,
     /// `noAgentUpdate`: agents are never updated.
     pub no_agent_update: bool,
     /// `minifyCore`: the minified core is sent to agents.
@@ -203,6 +209,10 @@ pub struct Domain {
     pub accepted_tls_hashes: Vec<Key48>,
     /// `allowedOrigin`: further hosts a browser's `Origin` may name; `*` allows any.
     pub allowed_origins: Vec<String>,
+    /// `userSessionIdleTimeout`: how long somebody may do nothing in a browser's session.
+    pub idle_timeout: Option<Duration>,
+    /// `allowFraming`, if the domain has a word of its own.
+    pub framing: Option<Framing>,
     /// `userConsentFlags`: OR of the consent bits 1 to 64.
     pub consent: u32,
     /// `passwordRequirements`: what passwords must be like.
@@ -260,6 +270,8 @@ impl Default for Settings {
             max_invalid_2fa: Some(LoginLimit::STANDARD),
             no_second_factor: false,
             cookie_ip: CookieIp::Lax,
+            browser: BrowserSettings::default(),
+            framing: Framing::Nobody,
             no_agent_update: false,
             minify_core: false,
             agent_update_block_size: 65531,
@@ -286,5 +298,10 @@ impl Config {
     /// Whether agents and their settings are given to nobody in `domain` who is not logged in.
     pub fn locks_agent_downloads(&self, domain: &DomainId) -> bool {
         self.settings.lock_agent_download || self.domain(domain).lock_agent_download
+    }
+
+    /// Whose pages may show those of `domain` in a frame.
+    pub fn framing(&self, domain: &DomainId) -> &Framing {
+        self.domain(domain).framing.as_ref().unwrap_or(&self.settings.framing)
     }
 }

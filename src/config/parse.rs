@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::addresses::{self, AddressRules};
+use super::browser;
 use super::passwords;
 use super::place::{Problem, Warning};
 use super::read::{Notes, Section};
@@ -150,6 +151,8 @@ fn settings(section: Section<'_>) -> Settings {
         max_invalid_2fa: login_limit(&section, "maxInvalid2fa"),
         no_second_factor: section.flag("no2FactorAuth").unwrap_or(false),
         cookie_ip: cookie_ip(&section),
+        browser: browser::settings(&section),
+        framing: browser::framing(&section).unwrap_or_default(),
         no_agent_update: section.flag("noAgentUpdate").unwrap_or(standard.no_agent_update),
         minify_core: section.flag("minifyCore").unwrap_or(standard.minify_core),
         agent_update_block_size: section
@@ -457,6 +460,8 @@ fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
             .parsed("certHash", "SHA-384 hashes as 96 hexadecimal digits", tls_hash)
             .unwrap_or_default(),
         allowed_origins: allowed_origins(section),
+        idle_timeout: section.minutes("userSessionIdleTimeout"),
+        framing: browser::framing(section),
         consent: consent(section),
         passwords,
         factors,

@@ -3,7 +3,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{FactorRules, PasswordRules, Place, TokenRules, WarningKind};
+use crate::config::{
+    BrowserSettings, FactorRules, Framing, PasswordRules, Place, SameSite, TokenRules, WarningKind,
+};
+use crate::model::KeyPin;
 
 fn read(text: &str) -> (Config, Vec<Warning>) {
     parse(text, []).unwrap_or_else(|problems| panic!("{problems:?}"))
@@ -52,6 +55,7 @@ fn every_supported_setting_arrives() {
             "browserPing": 37, "browserPong": 38, "ignoreAgentHashCheck": true,
             "maxInvalidLogin": {"time": 5, "count": 3, "coolofftime": 20},
             "maxInvalid2fa": false, "no2FactorAuth": true, "cookieIpCheck": "strict",
+            "sessionTime": 20, "sessionSameSite": "lax", "allowFraming": true,
             "noAgentUpdate": true, "minifyCore": true, "agentUpdateBlockSize": 2048,
             "allowLoginToken": true, "manageAllDeviceGroups": ["user//admin"], "statusPort": 9999,
             "manageCrossDomain": ["user//Root"], "interUserMessaging": ["user/a/bob"],
@@ -68,8 +72,10 @@ fn every_supported_setting_arrives() {
                 "nonalpha": 4, "reset": 90, "hint": true, "oldPasswordBan": 5,
                 "banCommonPasswords": true, "force2factor": true, "lock2factor": true,
                 "skip2factor": "10.0.0.0/8, ::1", "otp2factor": false,
-                "backupcode2factor": false, "maxfidokeys": 2, "loginTokens": ["user//admin"]},
+                "backupcode2factor": false, "maxfidokeys": 2, "fidoPinInput": "required",
+                "loginTokens": ["user//admin"]},
             "twoFactorCookieDurationDays": 7,
+            "userSessionIdleTimeout": 10, "allowFraming": "https://rmm.example.com",
             "limits": {"maxDevices": 1, "maxAgentSessions": 2, "maxUserAccounts": 3,
                 "maxUserSessions": 4, "maxSingleUserSessions": 5}
         }}}"#
@@ -103,6 +109,8 @@ fn every_supported_setting_arrives() {
         max_invalid_2fa: None,
         no_second_factor: true,
         cookie_ip: CookieIp::Strict,
+        browser: BrowserSettings { session_time: seconds(1200), same_site: SameSite::Lax },
+        framing: Framing::Anybody,
         no_agent_update: true,
         minify_core: true,
         agent_update_block_size: 2048,
@@ -136,6 +144,8 @@ fn every_supported_setting_arrives() {
         login_keys: vec!["c3".into()],
         accepted_tls_hashes: vec![Key48([10; 48])],
         allowed_origins: vec!["a.example.com".into()],
+        idle_timeout: seconds(600),
+        framing: Some(Framing::Only(vec!["https://rmm.example.com".into()])),
         consent: 1,
         passwords: PasswordRules {
             min: 8,
@@ -156,6 +166,7 @@ fn every_supported_setting_arrives() {
             app: false,
             backup_codes: false,
             max_keys: Some(2),
+            key_pin: KeyPin::Required,
             remember_days: 7,
         },
         login_tokens: TokenRules::Only(vec!["user//admin".into()]),

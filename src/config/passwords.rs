@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::addresses;
 use super::read::Section;
 use super::table;
+use crate::model::KeyPin;
 
 /// What a password must be like. Zero demands nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct FactorRules {
     pub backup_codes: bool,
     /// `maxfidokeys`: most security keys of an account.
     pub max_keys: Option<usize>,
+    /// `fidoPinInput`: whether security keys have to ask for their PIN.
+    pub key_pin: KeyPin,
     /// `twoFactorCookieDurationDays`: how long a device is remembered; 0 switches that off.
     pub remember_days: u32,
 }
@@ -62,6 +65,7 @@ impl Default for FactorRules {
             app: true,
             backup_codes: true,
             max_keys: None,
+            key_pin: KeyPin::default(),
             remember_days: 30,
         }
     }
@@ -121,6 +125,13 @@ pub(super) fn read(domain: &Section<'_>) -> (PasswordRules, FactorRules, TokenRu
     factors.app = section.flag("otp2factor").unwrap_or(true);
     factors.backup_codes = section.flag("backupcode2factor").unwrap_or(true);
     factors.max_keys = section.number("maxfidokeys", 0..=64).map(|keys| keys as usize);
+    if let Some(found) = section.find("fidoPinInput") {
+        let word = section.text("fidoPinInput").unwrap_or_default();
+        match KeyPin::from_word(&word) {
+            Some(pin) => factors.key_pin = pin,
+            None => section.problem(&found, "expected preferred, required or discouraged"),
+        }
+    }
     let tokens = match section.find("loginTokens").map(|found| found.node.value.as_flag()) {
         None | Some(Some(true)) => TokenRules::Everybody,
         Some(Some(false)) => TokenRules::Nobody,

@@ -3,7 +3,7 @@
 //! Source: control-protocol §3.2. Mostly the web page reads them; only what exists is advertised.
 
 use super::auth::{Login, may_have_tokens};
-use crate::config::{Config, Reach};
+use crate::config::{Config, Framing, Reach};
 use crate::model::User;
 
 /// `features`.
@@ -11,9 +11,11 @@ pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) 
     const WAN_ONLY: u32 = 0x1;
     const LAN_ONLY: u32 = 0x2;
     const NO_USER_FILES: u32 = 0x8;
+    const FRAMING: u32 = 0x20;
     const NO_CIRA: u32 = 0x400;
     const SECOND_FACTORS: u32 = 0x1000;
     const PASSWORD_HINTS: u32 = 0x1_0000;
+    const SECURITY_KEYS: u32 = 0x2_0000;
     const FORCE_SECOND_FACTOR: u32 = 0x4_0000;
     const INVITE_CODES: u32 = 0x100_0000;
     const RECORDINGS: u32 = 0x0800_0000;
@@ -31,7 +33,8 @@ pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) 
         | bit(!has_mps, NO_CIRA)
         | bit(domain.agent_invite_codes, INVITE_CODES)
         | bit(domain.recording.is_some(), RECORDINGS)
-        | bit(with_factors, SECOND_FACTORS)
+        | bit(with_factors, SECOND_FACTORS | SECURITY_KEYS)
+        | bit(*config.framing(&user.id.domain) != Framing::Nobody, FRAMING)
         | bit(domain.passwords.hint, PASSWORD_HINTS)
         | bit(must_have_factors, FORCE_SECOND_FACTOR)
 }

@@ -8,11 +8,14 @@
 
 mod actions;
 pub mod auth;
+pub mod browser;
 pub mod factors;
 mod features;
 mod filter;
 pub mod invitations;
+pub mod keys;
 mod limiter;
+pub mod login;
 mod notify;
 pub mod password_rules;
 pub mod passwords;
@@ -79,12 +82,16 @@ pub struct CookieKeys {
     pub login: CookieKey,
     /// Agent invitations and device shares.
     pub invitation: CookieKey,
+    /// Proofs between the steps of a login; made anew at each start.
+    pub steps: CookieKey,
 }
 
 impl CookieKeys {
     /// The keys in the store, made if they are not there. `None` without randomness.
     pub fn of(store: &Store) -> Option<Self> {
-        Some(Self { login: key(store, LOGIN_KEY)?, invitation: key(store, INVITATION_KEY)? })
+        let steps = CookieKey::new(&CookieKey::fresh_secret("steps").ok()?)?;
+        let (login, invitation) = (key(store, LOGIN_KEY)?, key(store, INVITATION_KEY)?);
+        Some(Self { login, invitation, steps })
     }
 }
 
@@ -117,6 +124,8 @@ pub struct Control {
     recordings: OnceCell<Rc<Recordings>>,
     /// Replaced when the web certificate is.
     facts: RefCell<Rc<ServerFacts>>,
+    /// The sessions of browsers.
+    pub browser: Rc<browser::Browser>,
     /// The door.
     pub gate: auth::Gate,
     /// What lets people without an account download agents.
@@ -131,10 +140,12 @@ impl Control {
         keys: CookieKeys,
         facts: ServerFacts,
     ) -> Rc<Self> {
-        let gate = auth::Gate::new(hub.clone(), passwords.clone(), keys.login.clone());
+        let browser = browser::Browser::new(hub.clone());
+        let (login, computing) = (keys.login.clone(), passwords.clone());
+        let gate = auth::Gate::new(hub.clone(), computing, login, browser.clone());
         let invitations = invitations::Invitations::new(hub.clone(), keys.invitation.clone());
         let (facts, recordings) = (RefCell::new(Rc::new(facts)), OnceCell::new());
-        Rc::new(Self { hub, passwords, keys, recordings, facts, gate, invitations })
+        Rc::new(Self { hub, passwords, keys, recordings, facts, browser, gate, invitations })
     }
 
     /// Lets sessions list recordings. Counts once.

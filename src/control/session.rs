@@ -15,7 +15,7 @@ use crate::hub::{Hub, Mailbox, SESSION_MAILBOX, SessionLink, SessionMessage};
 use crate::model::{Event, Millis, SessionId, SiteRights, Target, User};
 
 use super::actions::{self, Call};
-use super::auth::{Login, token_is_good};
+use super::auth::{Login, Method, token_is_good};
 use super::request::Request;
 use super::{Control, features, filter, notify};
 
@@ -87,7 +87,7 @@ impl Session {
 
     /// The first two texts of a session: `serverinfo` and `userinfo`.
     pub fn greeting(&self) -> Outcome {
-        let Some(user) = self.account() else { return Outcome::end(None) };
+        let Some(user) = self.account() else { return self.over() };
         let account = self.control.hub.account_document(&user);
         let account = json!({"action": "userinfo", "userinfo": account});
         Outcome { texts: vec![self.server_info(&user), account.to_string()], end: false }
@@ -95,8 +95,13 @@ impl Session {
 
     /// Answers a request. Anything that is no request is ignored.
     pub async fn request(&self, message: &[u8]) -> Outcome {
-        let Some(user) = self.account() else { return Outcome::end(None) };
+        let Some(user) = self.account() else { return self.over() };
         let Some(request) = Request::parse(message) else { return Outcome::nothing() };
+        if let Some(id) = self.browser_session()
+            && !BACKGROUND.contains(&&*request.action)
+        {
+            self.control.browser.touch(id);
+        }
         if request.action == "close" {
             return Outcome::end(None);
         }
@@ -125,14 +130,14 @@ impl Session {
             SessionMessage::Text(text) => Outcome::text(text.as_ref().to_owned()),
             SessionMessage::Stop(why) => return Outcome::end(Some(stopped(&why))),
             SessionMessage::Event(published) => {
-                let Some(user) = self.account() else { return Outcome::end(None) };
+                let Some(user) = self.account() else { return self.over() };
                 match filter::text_for(&self.control.hub, &user, &published) {
                     Some(text) => Outcome::text(text.into_owned()),
                     None => Outcome::nothing(),
                 }
             }
             SessionMessage::AccountChanged => {
-                let Some(user) = self.account() else { return Outcome::end(None) };
+                let Some(user) = self.account() else { return self.over() };
                 *self.link.subscriptions.borrow_mut() = notify::subscriptions(&user);
                 Outcome::nothing()
             }
@@ -143,14 +148,36 @@ impl Session {
         outcome
     }
 
+    /// Looks now and then whether the session goes on: nobody may ask for anything, and time passes.
+    pub fn look(&self) -> Outcome {
+        if let Some(id) = self.browser_session() {
+            self.control.browser.is_open(id, &self.login.user.domain);
+        }
+        if self.account().is_some() { Outcome::nothing() } else { self.over() }
+    }
+
+    /// The browser session it belongs to.
+    fn browser_session(&self) -> Option<&str> {
+        match &self.login.method {
+            Method::Browser { session } => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The end of a session without an account. A page is told, so that it asks for a login.
+    fn over(&self) -> Outcome {
+        Outcome::end(self.browser_session().map(|_| super::auth::Refusal::Expired.frame()))
+    }
+
     /// The account as it is now; `None` once it is removed or locked, has ended its sessions, or
-    /// the login token this one came by is gone.
+    /// the login token or browser session this one came by is gone.
     fn account(&self) -> Option<Rc<User>> {
         let hub = &self.control.hub;
         let user = hub.store.user(&self.login.user)?;
         let is_good = !user.site.restricted(SiteRights::LOCKED)
             && user.is_good_since(self.link.since.get())
-            && self.login.token.as_ref().is_none_or(|token| token_is_good(hub, token, &user));
+            && self.login.token.as_ref().is_none_or(|token| token_is_good(hub, token, &user))
+            && self.browser_session().is_none_or(|id| self.control.browser.goes_on(id, &user));
         is_good.then_some(user)
     }
 
@@ -222,6 +249,9 @@ impl Session {
         {
             info.insert("certExpire".into(), end.into());
         }
+        if let Some(idle) = config.domain(domain).idle_timeout {
+            info.insert("timeout".into(), (idle.as_secs() * 1000).into());
+        }
         let factors = &config.domain(domain).factors;
         if factors.locked {
             info.insert("lock2factor".into(), true.into());
@@ -248,6 +278,9 @@ impl Drop for Session {
         self.tell_session_count();
     }
 }
+
+/// What pages ask for by themselves: no sign that somebody is there.
+const BACKGROUND: [&str; 3] = ["ping", "pong", "authcookie"];
 
 /// Whether the domain or the account has as many sessions as it may have.
 fn is_crowded(hub: &Hub, user: &User) -> bool {

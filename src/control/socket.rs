@@ -26,7 +26,7 @@ use super::session::{Outcome, Session};
 
 /// Bytes waiting to be written above which nothing more is taken.
 const HIGH_WATER: usize = 64 * 1024;
-/// How often a session looks whether its peer still reads.
+/// How often a session looks whether its peer still reads, and whether it goes on.
 const LOOK: Duration = Duration::from_secs(30);
 /// Looks in a row at which not one of too many waiting bytes was taken, before the peer is given up.
 const PATIENCE: u32 = 4;
@@ -200,7 +200,7 @@ where
                 }
                 false
             }
-            Next::Look => stuck.is_hopeless(socket.queued()),
+            Next::Look => stuck.is_hopeless(socket.queued()) || send(socket, session.look()),
             Next::Gone => true,
             Next::Broken(error) => {
                 if ws::io::protocol_error(&error).is_some() {

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::store::Store;
 
-use super::auth::{Login, Method, Upgrade};
+use super::auth::{Login, Method, Refusal, Upgrade};
 use super::session::{Outcome, Session};
 use super::{Control, CookieKeys, ServerFacts};
 
@@ -96,7 +96,7 @@ impl World {
             let secret = Secret { name: LOGIN_KEY.into(), bytes: bytes.collect() };
             CookieKey::new(&secret).unwrap()
         };
-        let keys = CookieKeys { login: key(0..80), invitation: key(80..160) };
+        let keys = CookieKeys { login: key(0..80), invitation: key(80..160), steps: key(160..240) };
         let facts = ServerFacts {
             name: None,
             port: 15443,
@@ -183,6 +183,14 @@ impl World {
         self.hub.store.user(&UserId::new(self.domain(), name).unwrap()).unwrap()
     }
 
+    /// Lets a client in whose upgrade says this.
+    pub(super) fn enter(&self, upgrade: &Upgrade<'_>) -> Result<Session, Refusal> {
+        let login = block_on(self.control.gate.admit(upgrade))?;
+        let session = Session::open(&self.control, login).unwrap();
+        heard(&session);
+        Ok(session)
+    }
+
     /// Logs an account in.
     pub(super) fn session(&self, name: &str) -> Session {
         self.session_of(UserId::new(self.domain(), name).unwrap())
@@ -193,7 +201,7 @@ impl World {
         let remote: SocketAddr = "127.0.0.1:4001".parse().unwrap();
         let (token, at) = (None, self.hub.now());
         let host = "127.0.0.1".into();
-        let login = Login { user, remote, method: Method::Password, token, at, host };
+        let login = Login { user, remote, method: Method::Password, token, at, host, origin: None };
         let session = Session::open(&self.control, login).unwrap();
         heard(&session);
         session

@@ -184,7 +184,7 @@ fn alternative_names(names: &Names) -> Vec<SanType> {
 ///
 /// `RsaPrivateKey::new` does the same for any number of primes, and to judge that number needs a
 /// logarithm: the only one in the program, and with it 0.4 MB of `libm` in memory.
-fn rsa_key_pair(bits: usize) -> Result<KeyPair, IdentityError> {
+pub(super) fn rsa_key_pair(bits: usize) -> Result<KeyPair, IdentityError> {
     let mut random = rsa::rand_core::OsRng;
     loop {
         let (p, q) = (random.gen_prime(bits / 2), random.gen_prime(bits / 2));

@@ -1,4 +1,5 @@
-//! Who is who: certificates and keys, how agents recognise the server, cookies and passwords.
+//! Who is who: certificates and keys, how agents recognise the server, cookies, passwords, codes
+//! and security keys.
 //!
 //! Four certificates, under MeshCentral's file names so that the folder moves both ways:
 //! `root` (issues the next two), `agentserver` (agents pin its key for ever), `mpsserver` (Intel
@@ -13,6 +14,7 @@ pub mod password;
 pub mod tls;
 pub mod totp;
 pub mod turns;
+pub mod webauthn;
 
 pub use certificate::{AgentServer, WebCertificate, key_id};
 pub use describe::{Description, describe};

@@ -103,6 +103,35 @@ pub struct SecurityKey {
     pub counter: u32,
 }
 
+/// Whether a security key makes sure who touches it (`userVerification` of WebAuthn).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyPin {
+    /// Where it can.
+    #[default]
+    Preferred,
+    /// Always: a key without PIN or fingerprint is of no use.
+    Required,
+    /// Touching it is enough.
+    Discouraged,
+}
+
+impl KeyPin {
+    /// The word of the specification.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Preferred => "preferred",
+            Self::Required => "required",
+            Self::Discouraged => "discouraged",
+        }
+    }
+
+    /// From the word of the specification.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [Self::Preferred, Self::Required, Self::Discouraged];
+        all.into_iter().find(|one| one.as_str().eq_ignore_ascii_case(word))
+    }
+}
+
 /// A user name and password for a program, `~t:…`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoginToken {

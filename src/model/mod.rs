@@ -13,7 +13,8 @@ pub mod text;
 pub mod time;
 
 pub use access::{
-    AmtAccess, AmtPolicy, BackupCode, Ban, Document, Factors, LoginToken, SecurityKey, Share, Totp,
+    AmtAccess, AmtPolicy, BackupCode, Ban, Document, Factors, KeyPin, LoginToken, SecurityKey,
+    Share, Totp,
 };
 pub use event::{Event, EventKind, Target};
 pub use ids::{DomainId, GroupId, IdError, Key48, NodeId, SessionId, UserGroupId, UserId};

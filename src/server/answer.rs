@@ -7,6 +7,8 @@ use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode, Uri};
 
+use crate::config::Framing;
+
 /// What goes back.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -21,13 +23,49 @@ pub fn text(status: StatusCode, body: &'static str) -> Response<Body> {
     response
 }
 
-/// Headers every answer carries: nothing is sniffed, framed, scripted or referred to.
+/// Sends somebody elsewhere.
+pub fn redirect(status: StatusCode, location: &str) -> Response<Body> {
+    let Ok(location) = HeaderValue::try_from(location) else {
+        return text(StatusCode::BAD_REQUEST, "malformed request");
+    };
+    let mut response = text(status, "");
+    response.headers_mut().insert(header::LOCATION, location);
+    no_store(&mut response);
+    response
+}
+
+/// Nobody on the way keeps this.
+pub fn no_store(response: &mut Response<Body>) {
+    let value = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, value);
+}
+
+/// Lets other pages show this one in a frame, as `allowFraming` says.
+pub fn allow_framing(response: &mut Response<Body>, framing: &Framing) {
+    let ancestors = match framing {
+        Framing::Nobody => return,
+        Framing::Anybody => "*".to_owned(),
+        Framing::Only(origins) => format!("'self' {}", origins.join(" ")),
+    };
+    let headers = response.headers_mut();
+    let Some(policy) = headers.get(header::CONTENT_SECURITY_POLICY) else { return };
+    let policy = policy.to_str().unwrap_or_default();
+    let policy = policy.replace("frame-ancestors 'none'", &format!("frame-ancestors {ancestors}"));
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        // It knows one origin only, or none.
+        headers.remove(header::X_FRAME_OPTIONS);
+    }
+}
+
+/// Headers every answer carries: nothing is sniffed, framed, scripted or told to other sites. (A page
+/// that keeps its name from this very server would have its forms come as from nowhere.)
 pub fn harden(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, "same-origin"),
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; \

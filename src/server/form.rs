@@ -1,23 +1,21 @@
 //! Small HTML pages without script, and the forms people send from them.
 
-use std::time::Duration;
-
-use async_io::Timer;
 use bytes::Bytes;
-use futures_lite::future::or;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
+use crate::control::login;
 use crate::web;
 
 use super::answer::{Body, harden};
+use super::app::App;
+use super::asked::Asked;
+use super::body;
 
 /// Longest form taken, in bytes.
 const FORM_MAX: usize = 4096;
-/// Time for the form to arrive.
-const FORM_TIME: Duration = Duration::from_secs(15);
 
 /// The fields of a form.
 pub struct Form(Bytes);
@@ -33,33 +31,23 @@ pub enum FormError {
 
 impl Form {
     /// Reads a form that was sent from a page of this server.
-    pub async fn read(request: Request<Incoming>) -> Result<Self, FormError> {
+    pub async fn read(
+        app: &App,
+        asked: &Asked,
+        request: Request<Incoming>,
+    ) -> Result<Self, FormError> {
         // Another site must not send this form for its visitor.
-        if !is_same_origin(&request) {
+        if !login::is_own(&app.control, &asked.upgrade(), asked.fetch_site.as_deref()) {
             return Err(FormError::Foreign);
         }
-        let body = async { Limited::new(request.into_body(), FORM_MAX).collect().await.ok() };
-        let late = async {
-            Timer::after(FORM_TIME).await;
-            None
-        };
-        or(body, late).await.map(|body| Self(body.to_bytes())).ok_or(FormError::Broken)
+        let body = body::read(request.into_body(), FORM_MAX).await;
+        body.map(Self).map_err(|_| FormError::Broken)
     }
 
     /// The first field of that name; empty if there is none.
     pub fn field(&self, name: &str) -> String {
         let mut pairs = form_urlencoded::parse(&self.0);
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
-    }
-}
-
-/// True without `Origin` (no browser) or if it names the host that was asked.
-fn is_same_origin(request: &Request<Incoming>) -> bool {
-    let text = |name: HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
-    match (text(header::ORIGIN), text(header::HOST)) {
-        (None, _) => true,
-        (Some(origin), Some(host)) => origin.strip_prefix("https://") == Some(host),
-        (Some(_), None) => false,
     }
 }
 

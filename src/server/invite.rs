@@ -4,7 +4,6 @@
 //! Plain HTML without script, for people without an account.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -18,6 +17,7 @@ use crate::model::{DomainId, GroupKind};
 
 use super::answer::{Body, query, text};
 use super::app::App;
+use super::asked::Asked;
 use super::form::{Form, FormError, escaped, html};
 
 /// Run once, without installing: `f` of an invitation.
@@ -150,20 +150,15 @@ fn encoded(text: &str) -> String {
 }
 
 /// `/invite`: asks for a code, and leads who has one to the page of its invitation.
-pub async fn code(
-    app: Rc<App>,
-    domain: DomainId,
-    request: Request<Incoming>,
-    remote: SocketAddr,
-) -> Response<Body> {
-    let uri = request.uri().clone();
-    if !app.hub.config().domain(&domain).agent_invite_codes || !has_login_key(&app, &domain, &uri) {
+pub async fn code(app: Rc<App>, asked: Asked, request: Request<Incoming>) -> Response<Body> {
+    let (uri, domain) = (request.uri().clone(), &asked.domain);
+    if !app.hub.config().domain(domain).agent_invite_codes || !has_login_key(&app, domain, &uri) {
         return not_found();
     }
     if request.method() != Method::POST {
         return ask(StatusCode::OK, "");
     }
-    let code = match Form::read(request).await {
+    let code = match Form::read(&app, &asked, request).await {
         Ok(form) => form.field("inviteCode"),
         Err(FormError::Foreign) => {
             return ask(StatusCode::FORBIDDEN, "The form came from another site.");
@@ -175,8 +170,8 @@ pub async fn code(
     if code.is_empty() {
         return ask(StatusCode::OK, "");
     }
-    let ip = remote.ip();
-    match app.control.invitations.redeem(&domain, &code, ip, Instant::now()) {
+    let ip = asked.remote.ip();
+    match app.control.invitations.redeem(domain, &code, ip, Instant::now()) {
         Ok(cookie) => {
             let key = query(&uri, "key").map(|key| format!("&key={}", encoded(&key)));
             let to = format!("agentinvite?c={}{}", encoded(&cookie), key.unwrap_or_default());

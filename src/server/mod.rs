@@ -3,7 +3,9 @@
 pub mod admin;
 pub mod answer;
 pub mod app;
+pub mod asked;
 mod backups;
+pub mod body;
 pub mod domain;
 pub mod downloads;
 pub mod form;
@@ -16,6 +18,7 @@ pub mod recordings;
 pub mod routes;
 pub mod run;
 mod service;
+pub mod session;
 pub mod setup;
 pub mod slots;
 pub mod status;

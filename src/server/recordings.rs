@@ -18,6 +18,7 @@ use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::control::auth::{Login, Refusal};
 use crate::model::{DomainId, SiteRights};
 use crate::relay::recording::folder::Folder;
 use crate::relay::recording::name::belongs_to;
@@ -25,8 +26,8 @@ use crate::ws::Socket;
 
 use super::answer::{Body, query, text};
 use super::app::App;
+use super::asked::Asked;
 use super::downloads;
-use super::routes::Asked;
 use super::upgrade::{Upgraded, is_upgrade, upgrade};
 
 /// Longest request of a player, in bytes.
@@ -41,7 +42,8 @@ pub async fn serve(app: &Rc<App>, request: Request<Incoming>, asked: Asked) -> R
         let remote = asked.remote;
         let serving = app.clone();
         return upgrade(app, request, remote, REQUEST_MAX, move |socket, place| async move {
-            if let Some((file, size)) = find(&serving, &asked, &name).await {
+            let login = serving.control.gate.admit(&asked.upgrade()).await;
+            if let Some((file, size)) = find(&serving, &asked, login, &name).await {
                 // It has proven who it is.
                 drop(place);
                 if let Err(error) = play(socket, file, size, &name).await {
@@ -50,7 +52,8 @@ pub async fn serve(app: &Rc<App>, request: Request<Incoming>, asked: Asked) -> R
             }
         });
     }
-    match find(app, &asked, &name).await {
+    let login = app.control.gate.admit_reader(&asked.upgrade()).await;
+    match find(app, &asked, login, &name).await {
         Some((file, size)) => {
             let name: String =
                 name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
@@ -62,9 +65,13 @@ pub async fn serve(app: &Rc<App>, request: Request<Incoming>, asked: Asked) -> R
 }
 
 /// The recording and its length, if whoever asks may have it.
-async fn find(app: &App, asked: &Asked, name: &str) -> Option<(File, u64)> {
-    let login = app.control.gate.admit(&asked.upgrade()).await.ok()?;
-    let user = app.hub.store.user(&login.user)?;
+async fn find(
+    app: &App,
+    asked: &Asked,
+    login: Result<Login, Refusal>,
+    name: &str,
+) -> Option<(File, u64)> {
+    let user = app.hub.store.user(&login.ok()?.user)?;
     let remote = asked.remote.ip().to_canonical();
     // The name is a person's text: a line break in it must not forge a line of the journal.
     if !user.site.allows(SiteRights::RECORDINGS) {

@@ -9,19 +9,21 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::agent;
 use crate::config::AddressRules;
-use crate::control::auth::Upgrade;
+use crate::control::auth;
 use crate::control::request::REQUEST_MAX;
 use crate::control::socket;
 use crate::hub::Refused;
 use crate::model::DomainId;
 
-use super::answer::{Body, query, text};
+use super::answer::{self, Body, query, text};
 use super::app::{App, Port};
+use super::asked::Asked;
 use super::domain;
 use super::downloads::{self, Reader};
 use super::invite;
 use super::page;
 use super::recordings;
+use super::session::{self, Door};
 use super::setup;
 use super::upgrade::upgrade;
 
@@ -45,19 +47,28 @@ pub async fn route(
         }
         permitted
     };
-    let of_people = matches!(
+    let page = matches!(
         path,
-        "control.ashx"
-            | "recordings.ashx"
-            | ""
-            | "setup"
-            | "register"
-            | "welcome"
-            | "agentinvite"
-            | "invite"
+        "" | "welcome" | "setup" | "register" | "login" | "tokenlogin" | "password" | "logout"
     );
+    let of_people =
+        page || matches!(path, "control.ashx" | "recordings.ashx" | "agentinvite" | "invite");
     if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
         return text(StatusCode::FORBIDDEN, "not from your address");
+    }
+    let method = request.method().clone();
+    if page && port == Port::Main {
+        let asked = Asked::of(&request, domain.clone(), remote);
+        if path.is_empty() && !uri.path().ends_with('/') {
+            return session::to_folder(&app, &asked);
+        }
+        // Who has no key learns nothing, not even that there is something.
+        if !auth::has_login_key(settings, &asked.query) {
+            return text(StatusCode::NOT_FOUND, "not found");
+        }
+        let mut response = pages(app.clone(), asked, request, path, &method).await;
+        answer::allow_framing(&mut response, config.framing(&domain));
+        return response;
     }
     match (path, port) {
         ("agent.ashx", _) => {
@@ -85,7 +96,10 @@ pub async fn route(
         ("agentinvite", Port::Main) if request.method() == Method::GET => {
             invite::page(&app, &domain, &uri, request.headers())
         }
-        ("invite", Port::Main) => invite::code(app, domain, request, remote).await,
+        ("invite", Port::Main) => {
+            let asked = Asked::of(&request, domain, remote);
+            invite::code(app, asked, request).await
+        }
         ("control.ashx", Port::Main) => {
             let control = app.control.clone();
             let asked = Asked::of(&request, domain, remote);
@@ -98,16 +112,8 @@ pub async fn route(
             recordings::serve(&app, request, asked).await
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
-        ("", Port::Main) if is_read(&request) => page::front(&app, &domain, request.headers()),
-        ("welcome", Port::Main) if is_read(&request) => page::welcome(&app, &domain),
-        (path, Port::Main) if path.starts_with("assets/") && is_read(&request) => {
+        (path, Port::Main) if path.starts_with("assets/") && is_read(&method) => {
             page::asset(path, request.headers())
-        }
-        ("setup", Port::Main) if request.method() == Method::POST => {
-            setup::submit(app, domain, request, setup::FIRST).await
-        }
-        ("register", Port::Main) if request.method() == Method::POST => {
-            setup::submit(app, domain, request, setup::OWN).await
         }
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
@@ -134,12 +140,40 @@ async fn reader(
         return None;
     }
     let asked = Asked::of(request, domain.clone(), remote);
-    let login = app.control.gate.admit(&asked.upgrade()).await.ok()?;
+    let asked = asked.upgrade();
+    let login = app.control.gate.admit_reader(&asked).await.ok()?;
     app.hub.store.user(&login.user).map(Reader::User)
 }
 
-fn is_read(request: &Request<Incoming>) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD)
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// What browsers ask for, but for what becomes a WebSocket.
+async fn pages(
+    app: Rc<App>,
+    asked: Asked,
+    request: Request<Incoming>,
+    path: &str,
+    method: &Method,
+) -> Response<Body> {
+    let door = match (path, method) {
+        ("", method) if is_read(method) => {
+            let entered = session::enter(&app, &asked).await;
+            let front = || page::front(&app, &asked.domain, request.headers());
+            return entered.unwrap_or_else(front);
+        }
+        ("welcome", method) if is_read(method) => return page::welcome(&app, &asked.domain),
+        ("logout", &Method::GET) => return session::get_logout(&app, &asked),
+        ("setup", &Method::POST) => return setup::submit(app, asked, request, setup::FIRST).await,
+        ("register", &Method::POST) => return setup::submit(app, asked, request, setup::OWN).await,
+        ("", &Method::POST) => Door::Root,
+        ("login" | "tokenlogin", &Method::POST) => Door::Login,
+        ("password", &Method::POST) => Door::Password,
+        ("logout", &Method::POST) => Door::Logout,
+        _ => return text(StatusCode::NOT_FOUND, "not found"),
+    };
+    session::post(app, asked, request, door).await
 }
 
 /// Whether an agent brings one of the domain's keys, if there are any.
@@ -150,53 +184,6 @@ fn has_agent_key(app: &App, keys: &[String], uri: &hyper::Uri, remote: SocketAdd
         log::warn!("agent at {remote} is held: its agent key is missing or wrong");
     }
     accepted
-}
-
-/// What a request says of its sender, kept until it is looked at.
-pub struct Asked {
-    /// The tenant.
-    pub domain: DomainId,
-    /// Where the sender is.
-    pub remote: SocketAddr,
-    host: Option<String>,
-    origin: Option<String>,
-    meshauth: Option<String>,
-    cookies: Option<String>,
-    agent: Option<String>,
-    query: String,
-}
-
-impl Asked {
-    fn of(request: &Request<Incoming>, domain: DomainId, remote: SocketAddr) -> Self {
-        let text = |name: &str| {
-            request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
-        };
-        Self {
-            domain,
-            remote,
-            host: text("host"),
-            origin: text("origin"),
-            meshauth: text("x-meshauth"),
-            cookies: text("cookie"),
-            agent: text("user-agent"),
-            query: request.uri().query().unwrap_or_default().to_owned(),
-        }
-    }
-
-    /// The same for the door.
-    pub fn upgrade(&self) -> Upgrade<'_> {
-        Upgrade {
-            domain: &self.domain,
-            remote: self.remote,
-            scheme: "https",
-            host: self.host.as_deref(),
-            origin: self.origin.as_deref(),
-            query: &self.query,
-            meshauth: self.meshauth.as_deref(),
-            cookies: self.cookies.as_deref(),
-            agent: self.agent.as_deref(),
-        }
-    }
 }
 
 /// 503: come back later.

@@ -10,13 +10,16 @@ use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use serde_json::json;
 
+use crate::control::login::{self, Outcome};
 use crate::control::setup::{self, SetupError};
 use crate::model::DomainId;
 
 use super::answer::Body;
 use super::app::App;
+use super::asked::Asked;
 use super::form::{Form, FormError, html};
 use super::page::{self, accepts_json};
+use super::session;
 
 /// The page at `/`.
 pub fn page(app: &App, domain: &DomainId) -> Response<Body> {
@@ -56,38 +59,47 @@ pub const OWN: Account =
 /// Answers a form.
 pub async fn submit(
     app: Rc<App>,
-    domain: DomainId,
+    asked: Asked,
     request: Request<Incoming>,
-    asked: Account,
+    wanted: Account,
 ) -> Response<Body> {
     let json = accepts_json(request.headers());
     let tell = |status, message: &str| page::say(status, &json!({"message": message}));
-    let form = |status, asked, message: &str| match json {
+    let form = |status, wanted, message: &str| match json {
         true => tell(status, message),
-        false => form(status, asked, message),
+        false => form(status, wanted, message),
     };
-    let fields = match Form::read(request).await {
+    let fields = match Form::read(&app, &asked, request).await {
         Ok(fields) => fields,
         Err(FormError::Foreign) => {
-            return form(StatusCode::FORBIDDEN, asked, "The form came from another site.");
+            return form(StatusCode::FORBIDDEN, wanted, "The form came from another site.");
         }
         Err(FormError::Broken) => {
             let message = "The form is too long or incomplete.";
-            return form(StatusCode::BAD_REQUEST, asked, message);
+            return form(StatusCode::BAD_REQUEST, wanted, message);
         }
     };
     let field = |name: &str| fields.field(name);
     let (name, password) = (field("name"), field("password"));
     let (hub, passwords) = (&app.hub, &app.passwords);
-    let made = if asked.with_code {
+    let made = if wanted.with_code {
         setup::first_account(hub, passwords, &field("code"), &name, &password).await
     } else {
-        setup::register(hub, passwords, &domain, &name, &password).await
+        setup::register(hub, passwords, &asked.domain, &name, &password).await
     };
     match made {
-        Ok(_) if json => tell(StatusCode::OK, "the account is made"),
-        Ok(_) => {
-            html(StatusCode::OK, "<p>Your account is made. Log in with <code>meshctrl</code>.</p>")
+        Ok(id) => {
+            let made = "<p>Your account is made. Log in with <code>meshctrl</code>.</p>";
+            let mut response = match json {
+                true => tell(StatusCode::OK, "the account is made"),
+                false => html(StatusCode::OK, made),
+            };
+            let user = app.hub.store.user(&id).filter(|user| user.id.domain == asked.domain);
+            let welcome = user.map(|user| login::welcome(&app.control, &asked.upgrade(), user));
+            if let Some(Outcome::In { cookies, .. }) = welcome {
+                session::set_cookies(&mut response, &cookies);
+            }
+            response
         }
         Err(error @ (SetupError::Done | SetupError::Closed)) if json => {
             tell(StatusCode::GONE, &error.to_string())
@@ -95,7 +107,7 @@ pub async fn submit(
         Err(error @ (SetupError::Done | SetupError::Closed)) => {
             html(StatusCode::GONE, &format!("<p>{error}</p>"))
         }
-        Err(error) => form(StatusCode::BAD_REQUEST, asked, &error.to_string()),
+        Err(error) => form(StatusCode::BAD_REQUEST, wanted, &error.to_string()),
     }
 }
 

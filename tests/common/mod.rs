@@ -7,8 +7,10 @@
 // Every test program uses a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
-#[cfg(feature = "web-ui")]
+pub mod authenticator;
 pub mod browser;
+#[cfg(feature = "web-ui")]
+pub mod chromium;
 pub mod desktop;
 pub mod https;
 pub mod installation;

@@ -23,10 +23,18 @@ impl StockServer {
     /// # Panics
     /// If it cannot be installed or does not start.
     pub fn start() -> Self {
+        Self::start_with(&json!({}))
+    }
+
+    /// The same with more in its `config.json`.
+    ///
+    /// # Panics
+    /// If it cannot be installed or does not start.
+    pub fn start_with(more: &Value) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         seed_keys(data.path());
         let port = ports::free();
-        configure(data.path(), port);
+        configure(data.path(), port, more);
         add_admin(data.path());
         let process = launch(data.path(), port);
         Self { process, data, port }
@@ -75,8 +83,9 @@ impl Server for StockServer {
     }
 }
 
-fn configure(data: &Path, port: u16) {
-    let config = json!({
+/// The sections of `more` are added.
+fn configure(data: &Path, port: u16, more: &Value) {
+    let mut config = json!({
         "settings": {
             "cert": "127.0.0.1",
             "port": port,
@@ -91,6 +100,11 @@ fn configure(data: &Path, port: u16) {
         },
         "domains": { "": {} },
     });
+    for (name, section) in more.as_object().into_iter().flatten() {
+        for (key, value) in section.as_object().into_iter().flatten() {
+            config[name][key] = value.clone();
+        }
+    }
     fs::write(data.join("config.json"), config.to_string()).expect("the folder is ours");
 }
 
@@ -128,7 +142,7 @@ fn seed_keys(data: &Path) {
     if !keys.exists() {
         let first = tempfile::tempdir().expect("a temporary folder");
         let port = ports::free();
-        configure(first.path(), port);
+        configure(first.path(), port, &json!({}));
         launch(first.path(), port).terminate();
         let unfinished = keys.with_extension("making");
         fs::create_dir_all(&unfinished).expect("target is writable");

@@ -16,6 +16,7 @@ use crate::relay::recording::Recordings;
 use crate::store::{Commit, Record};
 
 use super::super::auth::{self, Login};
+use super::super::browser::Browser;
 use super::super::invitations::Invitations;
 use super::super::request::Request;
 use super::super::{Control, ServerFacts, notify};
@@ -169,6 +170,10 @@ impl Call {
 
     pub(super) fn gate(&self) -> &auth::Gate {
         &self.control.gate
+    }
+
+    pub(super) fn browser(&self) -> &Browser {
+        &self.control.browser
     }
 
     pub(super) fn login(&self) -> &Login {

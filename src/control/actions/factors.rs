@@ -16,14 +16,20 @@ use crate::model::User;
 use crate::model::access::{BackupCode, Factors};
 
 /// The rules for this account, if second factors can be changed at all.
-fn rules(call: &Call) -> Option<FactorRules> {
+pub(super) fn rules(call: &Call) -> Option<FactorRules> {
     let config = call.hub().config();
     let rules = &config.domain(&call.user.id.domain).factors;
     (!config.settings.no_second_factor && !rules.locked).then(|| rules.clone())
 }
 
 /// Stores changed factors and tells of it. When one is lost, whoever is logged in elsewhere is out.
-fn keep(call: &Call, factors: Factors, loses: bool, msgid: u32, msg: &str) -> Answer<'static> {
+pub(super) fn keep(
+    call: &Call,
+    factors: Factors,
+    loses: bool,
+    msgid: u32,
+    msg: &str,
+) -> Answer<'static> {
     let mut answer = Answer::none().after(call.put(factors));
     if loses {
         let user = User::clone(&call.user);

@@ -23,11 +23,13 @@ mod notes;
 mod power;
 mod recordings;
 mod remote;
+mod security_keys;
 mod server;
 mod tokens;
 mod user_edit;
 mod user_groups;
 mod users;
+mod web_sessions;
 
 use std::rc::Rc;
 
@@ -254,6 +256,8 @@ pub(super) static ACTIONS: &[Action] = &[
     action("changeuserpass", Nothing, OnUser(Manage, credentials::change_others), Silent)
         .not_by_token(),
     action("logoutall", ResponseId, Login(credentials::log_out_everywhere), Silent).not_by_token(),
+    action("websessions", Tag, Login(web_sessions::list), Silent).not_by_token(),
+    action("endwebsession", ResponseId, Login(web_sessions::end), Silent).not_by_token(),
     action("createLoginToken", Nothing, Login(tokens::create), says("", "", "Access denied"))
         .not_by_token(),
     action("loginTokens", Nothing, Login(tokens::list), Silent).not_by_token(),
@@ -270,6 +274,8 @@ pub(super) static ACTIONS: &[Action] = &[
     action("otpauth-getpasswords", Nothing, Login(factors::backup_codes), Silent).not_by_token(),
     action("otp-hkey-get", Nothing, Login(factors::security_keys), Silent).not_by_token(),
     settings_of_own("otp-hkey-remove", factors::remove_security_key),
+    settings_of_own("webauthn-startregister", security_keys::start),
+    settings_of_own("webauthn-endregister", security_keys::finish),
     settings_of_own("otp-hkey-yubikey-add", factors::add_yubikey),
     settings_of_own("otpemail", factors::by_email),
     // What needs somebody to send a code, or somebody else's service: known, and never answered.

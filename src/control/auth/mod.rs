@@ -7,6 +7,7 @@
 //! name, password, second factor. Unlike MeshCentral's, every failure counts.
 
 mod bans;
+mod browser;
 mod cookies;
 pub(super) mod inner;
 mod journal;
@@ -27,14 +28,18 @@ use crate::hub::{Hub, Refused};
 use crate::identity::cookie::CookieKey;
 use crate::identity::password::{self, Busy, Passwords, Turn, Verdict};
 use crate::identity::turns::Asker;
+use crate::identity::webauthn::Assertion;
 use crate::model::{DomainId, LoginToken, Millis, Network, PasswordHash, SiteRights, User, UserId};
 
+use super::browser::Browser;
 use super::factors::{self, Check, Ways};
+use super::keys::SecurityKeys;
 use super::limiter::{Guess, Limiter};
 
 use journal::Failure;
 use upgrade::Credentials;
 
+pub use browser::Link;
 pub use cookies::{remember, seal};
 pub use refusal::Refusal;
 pub use upgrade::{Upgrade, cookie, is_own_origin, param};
@@ -74,6 +79,8 @@ pub struct Login {
     pub at: Millis,
     /// The name or address the client calls the server by, without its port.
     pub host: Box<str>,
+    /// The page it came from, if a browser opened it.
+    pub origin: Option<Box<str>>,
 }
 
 /// A name and a password, and what else somebody brings to prove who they are.
@@ -93,6 +100,8 @@ pub struct Attempt<'a> {
     pub token: Option<&'a str>,
     /// HTTP cookie `twofactor`: the cookie of a remembered device.
     pub remembered: Option<&'a str>,
+    /// The page it comes from, if it is one of ours: security keys sign for a page.
+    pub origin: Option<&'a str>,
 }
 
 /// Somebody who proved who they are.
@@ -119,13 +128,23 @@ pub struct Gate {
     passwords: Passwords,
     cookies: CookieKey,
     limiter: RefCell<Limiter>,
+    browser: Rc<Browser>,
+    started: Instant,
+    /// Security keys of the accounts.
+    pub keys: SecurityKeys,
 }
 
 impl Gate {
     /// A door to the accounts of `hub`. Networks that were barred before a restart still are.
-    pub fn new(hub: Rc<Hub>, passwords: Passwords, cookies: CookieKey) -> Self {
+    pub fn new(
+        hub: Rc<Hub>,
+        passwords: Passwords,
+        cookies: CookieKey,
+        browser: Rc<Browser>,
+    ) -> Self {
         let limiter = RefCell::new(bans::recalled(&hub));
-        Self { hub, passwords, cookies, limiter }
+        let keys = SecurityKeys::default();
+        Self { hub, passwords, cookies, limiter, browser, started: Instant::now(), keys }
     }
 
     /// Lets the client in or says why not. Checking a password takes tens of milliseconds in the
@@ -175,8 +194,7 @@ impl Gate {
         if !is_own_origin(upgrade, domain) {
             return Err(Refusal::InvalidOrigin);
         }
-        let keys = &domain.login_keys;
-        if !keys.is_empty() && !param(upgrade.query, "key").is_some_and(|key| keys.contains(&key)) {
+        if !has_login_key(domain, upgrade.query) {
             return Err(Refusal::NoKey);
         }
         self.may_try(upgrade.remote.ip())
@@ -194,16 +212,21 @@ impl Gate {
         match upgrade.meshauth {
             Some(header) => self.by_password(upgrade, upgrade::from_header(header)?).await,
             None => {
-                if cookie.is_some() {
+                let by_session = self.by_session(upgrade);
+                if cookie.is_some() && by_session.is_err() {
                     self.failed(&Attempt::of(upgrade), None, Failure::Cookie);
                 }
-                Err(Refusal::NoAuth)
+                by_session
             }
         }
     }
 
     fn by_cookie(&self, upgrade: &Upgrade<'_>, text: &str) -> Option<Login> {
         let (hub, from) = (&self.hub, upgrade.remote.ip());
+        // A login link works once, and not here afterwards.
+        if self.browser.is_used_link(text) {
+            return None;
+        }
         let opened = cookies::open(hub, &self.cookies, upgrade.domain, from, text)?;
         let login = upgrade.login(opened.user.id.clone(), Method::Cookie, hub.now());
         Some(Login { token: opened.token, ..login })
@@ -376,7 +399,13 @@ impl Gate {
         }
         self.may_guess(from, Some(&user.id), Guess::Factor)?;
         let ways = Ways::of(&kept, rules);
-        match factors::check(&kept, attempt.token, rules, hub.now().seconds()) {
+        let checked = match attempt.token {
+            Some(text) if Assertion::is_one(text) => {
+                self.keys.check(&kept, text, attempt.origin, rules.key_pin)
+            }
+            token => factors::check(&kept, token, rules, hub.now().seconds()),
+        };
+        match checked {
             Check::Needed => Err(Refusal::TokenRequired(ways)),
             Check::Wrong => {
                 self.failed(attempt, Some(&user.id), Failure::Factor);
@@ -487,8 +516,8 @@ impl Gate {
 }
 
 impl<'a> Attempt<'a> {
-    /// What is known before anybody says a name.
-    fn of(upgrade: &Upgrade<'a>) -> Self {
+    /// What is known before anybody says a name. The origin has been accepted.
+    pub fn of(upgrade: &Upgrade<'a>) -> Self {
         Self {
             domain: upgrade.domain,
             remote: upgrade.remote,
@@ -497,8 +526,15 @@ impl<'a> Attempt<'a> {
             password: "",
             token: None,
             remembered: None,
+            origin: upgrade.origin,
         }
     }
+}
+
+/// Whether a request brings one of the domain's login keys (`?key=`), if there are any.
+pub fn has_login_key(domain: &Domain, query: &str) -> bool {
+    let keys = &domain.login_keys;
+    keys.is_empty() || param(query, "key").is_some_and(|key| keys.contains(&key))
 }
 
 /// Whether the login token of this user name still logs `user` in.

@@ -9,6 +9,8 @@ use crate::control::factors::Ways;
 pub enum Refusal {
     /// No credentials, or a cookie that is not accepted.
     NoAuth,
+    /// The browser session has ended.
+    Expired,
     /// Name or password are wrong; so says [`super::Gate::sign_in`], whatever they came in.
     Wrong,
     /// Name or password in the query is wrong.
@@ -49,6 +51,7 @@ impl Refusal {
     pub fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::NoAuth => ("noauth", "noauth"),
+            Self::Expired => ("expired", "expired-1"),
             Self::Query => ("noauth", "noauth-2a"),
             Self::HeaderForm | Self::Inner => ("noauth", "noauth-2c"),
             Self::Header | Self::Wrong | Self::Locked => ("noauth", "noauth-2d"),

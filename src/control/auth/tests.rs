@@ -360,7 +360,10 @@ fn a_ban_survives_a_restart_and_an_unset_clock_makes_none_eternal() {
     assert_eq!(kept[0].network, "127.0.0.0/24");
     // What a restart finds: the same store, a fresh door.
     let key = CookieKey::new(&secret()).unwrap();
-    let gate = || Gate::new(world.hub.clone(), Passwords::default(), key.clone());
+    let gate = || {
+        let browser = world.control.browser.clone();
+        Gate::new(world.hub.clone(), Passwords::default(), key.clone(), browser)
+    };
     let barred = |gate: &Gate| gate.may_try("127.0.0.9".parse().unwrap()).is_err();
     assert!(barred(&gate()));
     // A ban that was written when the clock was right, read by a board in 1970.
@@ -390,6 +393,7 @@ fn browsers_are_told_that_the_password_is_old_and_programs_are_let_in() {
         password: "x",
         token: None,
         remembered: None,
+        origin: None,
     };
     let expired = |changed: Option<Seconds>| {
         let bob = world.hub.store.user(&id("bob")).unwrap();

@@ -50,7 +50,8 @@ impl Upgrade<'_> {
 
     pub(super) fn login(&self, user: UserId, method: Method, at: Millis) -> Login {
         let host = self.host_name().into();
-        Login { user, remote: self.remote, method, token: None, at, host }
+        let origin = self.origin.map(Box::from);
+        Login { user, remote: self.remote, method, token: None, at, host, origin }
     }
 }
 
@@ -113,14 +114,20 @@ pub fn cookie(header: &str, name: &str) -> Option<String> {
 /// Whether a browser's page came from this server, or from one the domain allows. Clients that are
 /// no browsers send no `Origin`.
 pub fn is_own_origin(upgrade: &Upgrade<'_>, domain: &Domain) -> bool {
-    let Some(origin) = upgrade.origin else { return true };
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let any = || domain.allowed_origins.iter().any(|allowed| allowed == "*");
+    upgrade.origin.is_none() || is_known_page(upgrade, domain) || any()
+}
+
+/// Whether the request is from a page, and the page from this server or from one the domain allows
+/// by its name.
+pub(super) fn is_known_page(upgrade: &Upgrade<'_>, domain: &Domain) -> bool {
+    let origin = upgrade.origin.and_then(|origin| origin.split_once("://"));
+    let Some((scheme, authority)) = origin else { return false };
     let same = |host: &str| {
         scheme.eq_ignore_ascii_case(upgrade.scheme)
             && with_port(scheme, authority) == with_port(scheme, host)
     };
     upgrade.host.is_some_and(same)
-        || domain.allowed_origins.iter().any(|allowed| allowed == "*")
         || domain.allowed_origins.iter().any(|allowed| match allowed.split_once("://") {
             Some((allowed, host)) => {
                 scheme.eq_ignore_ascii_case(allowed)

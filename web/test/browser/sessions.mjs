@@ -244,7 +244,7 @@ export async function sessions_fit_on_a_phone() {
   await accessible(page, "terminal on a phone");
   check((await wide(page)) <= 0, "the terminal is too wide");
   await page.getByRole("link", { name: "Files", exact: true }).tap();
-  await page.getByRole("button", { name: "tmp", exact: true }).waitFor();
+  await page.locator(".file-row").first().waitFor();
   await accessible(page, "files on a phone");
   check((await wide(page)) <= 0, "the files are too wide");
   await page.getByRole("link", { name: "Desktop", exact: true }).tap();

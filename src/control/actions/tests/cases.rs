@@ -182,6 +182,11 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
         "otp-hkey-yubikey-add" | "otpduo" | "otpdev-set" | "otpdev-clear" => {
             vec![(own(), Private, json!({}))]
         }
+        "webauthn-startregister" => vec![(own(), Reads, json!({"name": "blue"}))],
+        "webauthn-endregister" => vec![(own(), Private, json!({}))],
+        "websessions" => vec![(Session, Reads, json!({}))],
+        // There are no browsers here: nothing ends.
+        "endwebsession" => vec![(Session, Reads, json!({"id": "none"}))],
         "otpemail" => vec![(own(), Private, json!({"enabled": true}))],
         "changelang" => vec![(own(), Changes, json!({"lang": "fr"}))],
         "changeemail" => vec![(own(), Changes, json!({"email": "a@b.example"}))],
