@@ -54,7 +54,8 @@ export default function TerminalView({ seat }: { seat: Seat }) {
 
   useEffect(() => {
     const root = document.documentElement;
-    const dark = () => root.dataset["theme"] === "dark";
+    const system = matchMedia("(prefers-color-scheme: dark)");
+    const dark = () => (root.dataset["theme"] === undefined ? system.matches : root.dataset["theme"] === "dark");
     const made = makeScreen(place.current as HTMLElement, dark());
     screen.current = made;
     const { terminal } = made;
@@ -63,10 +64,13 @@ export default function TerminalView({ seat }: { seat: Seat }) {
     terminal.onBinary((text) => tunnel.send(Uint8Array.from(text, (letter) => letter.charCodeAt(0))));
     terminal.onResize(({ cols, rows }) => tunnel.isOpen && tunnel.tell("termsize", { cols, rows }));
     terminal.attachCustomKeyEventHandler((event) => keys(event, made, setSearching));
-    const themed = new MutationObserver(() => made.paint(dark()));
+    const paint = () => made.paint(dark());
+    const themed = new MutationObserver(paint);
     themed.observe(root, { attributeFilter: ["data-theme"] });
+    system.addEventListener("change", paint);
     return () => {
       themed.disconnect();
+      system.removeEventListener("change", paint);
       screen.current = null;
       made.close();
     };
