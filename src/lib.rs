@@ -7,6 +7,7 @@ pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod files;
 pub mod hub;
 pub mod identity;
 pub mod migrate;

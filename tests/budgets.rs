@@ -3,6 +3,8 @@
 //! the simulated agents allocate on theirs is not counted.
 
 mod common;
+#[path = "../benches/list/devices.rs"]
+mod devices;
 #[path = "hostile/peer.rs"]
 mod peer;
 
@@ -34,6 +36,7 @@ use serde_json::json;
 
 use common::simulated::{Group, Keys, identity};
 use common::{PATIENCE, meshboard::seed_keys, ports};
+use devices::List;
 use peer::{Forger, Raw, frame};
 
 /// Agents connected at a time.
@@ -50,6 +53,12 @@ const LEFT_OVER: i64 = 64 * 1024;
 const ALLOCATIONS: i64 = 400;
 /// Times all of them come back. With the two before them fewer than make an agent held as flapping.
 const ROUNDS: i64 = 4;
+/// Heap at any moment while the list of a thousand devices is made, in bytes: its text, with the
+/// capacity reserved for it, and what finding the devices takes.
+const LIST_PEAK: i64 = 700 * 1024;
+/// Allocations for it: one per device, for checking what its agent reported as JSON, and those of
+/// the request and of the groups.
+const LIST_ALLOCATIONS: i64 = 1500;
 /// Length of the long message.
 const LONG: usize = 64 * 1024;
 
@@ -61,13 +70,28 @@ static ALLOCATED: AtomicI64 = AtomicI64::new(0);
 thread_local! {
     /// True on the thread of the agents.
     static AGENTS_THREAD: Cell<bool> = const { Cell::new(false) };
+    static OWN: Cell<Own> = const { Cell::new(Own { live: 0, peak: 0, allocated: 0 }) };
 }
 
 fn count(bytes: i64, allocations: i64) {
-    if !AGENTS_THREAD.get() {
+    if AGENTS_THREAD.get() {
+        OWN.with(|own| {
+            let Own { live, peak, allocated } = own.get();
+            let (live, allocated) = (live + bytes, allocated + allocations);
+            own.set(Own { live, peak: peak.max(live), allocated });
+        });
+    } else {
         LIVE.fetch_add(bytes, Relaxed);
         ALLOCATED.fetch_add(allocations, Relaxed);
     }
+}
+
+/// What this thread alone has allocated.
+#[derive(Clone, Copy)]
+struct Own {
+    live: i64,
+    peak: i64,
+    allocated: i64,
 }
 
 #[allow(unsafe_code, reason = "an allocator is unsafe by nature; this one only counts")]
@@ -121,6 +145,27 @@ fn an_agent_costs_what_it_may_and_leaves_nothing_behind() {
     assert!(each <= ALLOCATIONS, "{each} allocations per connection");
     assert!(kept <= LEFT_OVER, "{kept} bytes kept");
     assert!(grown <= LEFT_OVER, "{grown} bytes leaked");
+}
+
+/// The list of a thousand devices is one text, written once, with hardly anything beside it.
+#[test]
+fn a_list_of_a_thousand_devices_is_built_once() {
+    AGENTS_THREAD.set(true);
+    let list = List::of(1000);
+    // Texts that are made once in a program's life.
+    let len = list.ask();
+    let before = OWN.get();
+    OWN.set(Own { peak: before.live, ..before });
+    let again = list.ask();
+    let after = OWN.get();
+    let (peak, allocated) = (after.peak - before.live, after.allocated - before.allocated);
+    let kept = after.live - before.live;
+    println!("{len} bytes of text: {peak} bytes at most, {allocated} allocations, {kept} kept");
+    assert_eq!(again, len);
+    assert!(len > 400_000, "{len} bytes are no list of a thousand devices");
+    assert!(peak <= LIST_PEAK, "{peak} bytes at a time for {len} bytes of text");
+    assert!(allocated <= LIST_ALLOCATIONS, "{allocated} allocations");
+    assert_eq!(kept, 0);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -145,7 +146,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P> Session<S, P> {
                 self.apply(effect);
             }
             match poll_fn(|cx| self.poll_wake(cx)).await? {
-                Wake::Message(message) => self.agent.receive(message.bytes()),
+                Wake::Message(message) => {
+                    let bytes = message.bytes();
+                    self.room.hub.metrics.agent_in.fetch_add(bytes.len() as u64, Relaxed);
+                    self.agent.receive(bytes);
+                }
                 Wake::Mailbox(command) => {
                     if command.is_none() {
                         self.link = None;
@@ -198,7 +203,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P> Session<S, P> {
 
     fn apply(&mut self, effect: Effect) {
         match effect {
-            Effect::Send(bytes) => self.socket.send_binary(&bytes),
+            Effect::Send(bytes) => {
+                self.room.hub.metrics.agent_out.fetch_add(bytes.len() as u64, Relaxed);
+                self.socket.send_binary(&bytes);
+            }
             Effect::Sign(data) => {
                 let Some(server) = self.room.server() else { return };
                 self.jobs.push(Box::pin(async move {

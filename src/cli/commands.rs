@@ -52,20 +52,27 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
 fn serve(common: &Common) -> Result<(), Failure> {
     let (config, warnings) = link::load_config(&common.data)?;
     let file = config_file(common);
-    let (loud, quiet): (Vec<_>, Vec<_>) = warnings.iter().partition(|w| w.kind.is_loud());
-    for warning in loud {
-        log::warn!("{}", warning.place.located(&file, warning));
+    let loud = loud(&warnings, &file);
+    for warning in &loud {
+        log::warn!("{warning}");
     }
-    if !quiet.is_empty() {
-        log::info!("{} settings have no effect; see `meshboard check-config`", quiet.len());
+    if warnings.len() > loud.len() {
+        let quiet = warnings.len() - loud.len();
+        log::info!("{quiet} settings have no effect; see `meshboard check-config`");
     }
     let data = common.data.clone();
-    let reread = move || match config::load(&file, link::environment()) {
-        Ok((config, _)) => Ok(config),
+    let reread = Box::new(move || match config::load(&file, link::environment()) {
+        Ok((config, warnings)) => Ok((config, self::loud(&warnings, &file))),
         Err(error) => Err(error.to_string()),
-    };
-    crate::server::run::serve(ServeOptions { data, config, reread: Box::new(reread) })
+    });
+    crate::server::run::serve(ServeOptions { data, config, warnings: loud, reread })
         .map_err(Failure::failed)
+}
+
+/// The warnings an administrator should see, with their places.
+fn loud(warnings: &[Warning], file: &Path) -> Vec<String> {
+    let loud = warnings.iter().filter(|warning| warning.kind.is_loud());
+    loud.map(|warning| warning.place.located(file, warning).to_string()).collect()
 }
 
 fn config_file(common: &Common) -> PathBuf {

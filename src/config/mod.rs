@@ -5,11 +5,13 @@
 
 mod addresses;
 mod browser;
+mod features;
 mod parse;
 mod passwords;
 mod place;
 mod read;
 mod recording;
+mod redact;
 mod table;
 mod tree;
 
@@ -20,10 +22,12 @@ use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 
 pub use addresses::AddressRules;
 pub use browser::{BrowserSettings, Framing, SameSite};
+pub use features::{GuestSharing, MyServer};
 pub use parse::{ConfigError, load, parse};
 pub use passwords::{FactorRules, PasswordRules, TokenRules};
 pub use place::{Place, Problem, Warning, WarningKind};
 pub use recording::{Recording, RecordingLimits};
+pub use redact::redacted;
 
 /// Everything `config.json` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -237,6 +241,24 @@ pub struct Domain {
     pub max_user_sessions: Option<usize>,
     /// `limits.maxSingleUserSessions`.
     pub max_single_user_sessions: Option<usize>,
+    /// `autoRemoveInactiveDevices`: a device that stayed away for that many days is removed.
+    pub inactive_days: Option<u16>,
+    /// `userQuota`: bytes of server files an account may keep, unless its own quota says otherwise.
+    pub user_quota: Option<u64>,
+    /// `meshQuota`: bytes of server files a device group may keep.
+    pub group_quota: Option<u64>,
+    /// `guestDeviceSharing`.
+    pub guest_sharing: GuestSharing,
+    /// `maxDeviceView`: most devices in one answer; lists are then shown page by page.
+    pub max_device_view: Option<usize>,
+    /// `geoLocation`: where devices are may be kept and shown.
+    pub locations: bool,
+    /// `clipboardGet` is false: nobody reads the clipboard of a device.
+    pub no_clipboard_get: bool,
+    /// `clipboardSet` is false: nobody writes it.
+    pub no_clipboard_set: bool,
+    /// `myServer`.
+    pub my_server: MyServer,
 }
 
 impl Default for Config {

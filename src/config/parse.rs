@@ -18,7 +18,9 @@ use super::place::{Problem, Warning};
 use super::read::{Notes, Section};
 use super::recording::recording;
 use super::tree::{self, Entry, Node, Origin, Table, Value};
-use super::{BackupPlan, Config, CookieIp, Domain, InterUser, LoginLimit, Reach, Settings, table};
+use super::{
+    BackupPlan, Config, CookieIp, Domain, InterUser, LoginLimit, Reach, Settings, features, table,
+};
 use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
 
 /// Largest file that is read, in bytes.
@@ -471,6 +473,7 @@ fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
         recording: recording(section),
         ..Domain::default()
     };
+    features::read(section, &mut domain);
     if let Some(limits) = section.section("limits") {
         let limit = |name| limits.number(name, 1..=1_000_000_000).map(|n| n as usize);
         domain.max_devices = limit("maxDevices");

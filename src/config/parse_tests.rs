@@ -178,6 +178,8 @@ fn every_supported_setting_arrives() {
         max_user_accounts: Some(3),
         max_user_sessions: Some(4),
         max_single_user_sessions: Some(5),
+        // See `features`.
+        ..Domain::default()
     };
     assert_eq!(config.domain(&id("")), &expected);
 }

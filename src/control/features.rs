@@ -10,7 +10,6 @@ use crate::model::User;
 pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) -> u32 {
     const WAN_ONLY: u32 = 0x1;
     const LAN_ONLY: u32 = 0x2;
-    const NO_USER_FILES: u32 = 0x8;
     const FRAMING: u32 = 0x20;
     const NO_CIRA: u32 = 0x400;
     const SECOND_FACTORS: u32 = 0x1000;
@@ -25,8 +24,7 @@ pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) 
     let with_factors = !config.settings.no_second_factor;
     let must_have_factors =
         with_factors && domain.factors.force && !domain.factors.skips(login.remote.ip());
-    NO_USER_FILES
-        | NO_NOVNC
+    NO_NOVNC
         | NO_WEB_RDP
         | bit(config.settings.reach == Reach::Wan, WAN_ONLY)
         | bit(config.settings.reach == Reach::Lan, LAN_ONLY)
@@ -44,12 +42,16 @@ pub(super) fn second(config: &Config, user: &User, login: &Login) -> u32 {
     const NO_AGENT_UPDATE: u32 = 0x10;
     const LOGIN_TOKENS: u32 = 0x80;
     const BY_LOGIN_TOKEN: u32 = 0x100;
+    const NO_CLIPBOARD_GET: u32 = 0x800;
+    const NO_CLIPBOARD_SET: u32 = 0x1000;
     const NO_APP: u32 = 0x2_0000;
     const NO_BACKUP_CODES: u32 = 0x4_0000;
     let domain = config.domain(&user.id.domain);
     bit(config.settings.no_agent_update, NO_AGENT_UPDATE)
         | bit(may_have_tokens(domain, user), LOGIN_TOKENS)
         | bit(login.token.is_some(), BY_LOGIN_TOKEN)
+        | bit(domain.no_clipboard_get, NO_CLIPBOARD_GET)
+        | bit(domain.no_clipboard_set, NO_CLIPBOARD_SET)
         | bit(!domain.factors.app, NO_APP)
         | bit(!domain.factors.backup_codes, NO_BACKUP_CODES)
 }

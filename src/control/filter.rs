@@ -11,6 +11,8 @@ use crate::hub::{Hub, Published};
 use crate::model::rights::Subject;
 use crate::model::{Event, EventKind, Millis, Rights, SiteRights, Target, User};
 
+use super::sharing;
+
 /// The text to send to a session of `user`, or `None` if it may not see the event.
 pub(super) fn text_for<'a>(
     hub: &Hub,
@@ -24,6 +26,11 @@ pub(super) fn text_for<'a>(
     if is_reduced_for(user, event) {
         let reduced = reduced(user, event, published.time);
         return Some(json!({"action": "event", "event": reduced}).to_string().into());
+    }
+    if event.action == sharing::UPDATE {
+        let mut event = event.to_json(published.time);
+        sharing::hide_links(&user.id, &mut event);
+        return Some(json!({"action": "event", "event": event}).to_string().into());
     }
     Some(published.text.as_str().into())
 }

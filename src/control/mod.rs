@@ -9,9 +9,12 @@
 mod actions;
 pub mod auth;
 pub mod browser;
+mod console;
 pub mod factors;
 mod features;
 mod filter;
+pub mod folders;
+pub mod housekeeping;
 pub mod invitations;
 pub mod keys;
 mod limiter;
@@ -19,10 +22,15 @@ pub mod login;
 mod notify;
 pub mod password_rules;
 pub mod passwords;
+pub mod premises;
+mod removal;
 pub mod request;
 pub mod session;
 pub mod setup;
+mod sharing;
 pub mod socket;
+pub mod statistics;
+mod warnings;
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
@@ -33,7 +41,7 @@ use crate::identity::AgentServer;
 use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
 use crate::identity::tls::WebTls;
-use crate::model::{Key48, Secret};
+use crate::model::{Event, Key48, Secret, Target};
 use crate::relay::recording::Recordings;
 use crate::store::Store;
 
@@ -126,6 +134,9 @@ pub struct Control {
     facts: RefCell<Rc<ServerFacts>>,
     /// The sessions of browsers.
     pub browser: Rc<browser::Browser>,
+    /// `None` until the wiring has filled it in, and in tests that need none.
+    premises: RefCell<Option<Rc<premises::Premises>>>,
+    series: RefCell<statistics::Series>,
     /// The door.
     pub gate: auth::Gate,
     /// What lets people without an account download agents.
@@ -145,7 +156,19 @@ impl Control {
         let gate = auth::Gate::new(hub.clone(), computing, login, browser.clone());
         let invitations = invitations::Invitations::new(hub.clone(), keys.invitation.clone());
         let (facts, recordings) = (RefCell::new(Rc::new(facts)), OnceCell::new());
-        Rc::new(Self { hub, passwords, keys, recordings, facts, browser, gate, invitations })
+        let (premises, series) = (RefCell::default(), RefCell::default());
+        Rc::new(Self {
+            hub,
+            passwords,
+            keys,
+            recordings,
+            facts,
+            browser,
+            premises,
+            series,
+            gate,
+            invitations,
+        })
     }
 
     /// Lets sessions list recordings. Counts once.
@@ -160,6 +183,26 @@ impl Control {
     /// The facts in force.
     pub fn facts(&self) -> Rc<ServerFacts> {
         self.facts.borrow().clone()
+    }
+
+    /// Where the server lives, once the wiring has said so.
+    pub fn premises(&self) -> Option<Rc<premises::Premises>> {
+        self.premises.borrow().clone()
+    }
+
+    /// Says where the server lives, and what is wrong with its configuration now.
+    pub fn set_premises(&self, premises: premises::Premises) {
+        *self.premises.borrow_mut() = Some(Rc::new(premises));
+    }
+
+    /// Takes a sample of the server's numbers and tells who watches; to be called every
+    /// [`statistics::INTERVAL`].
+    pub fn sample(&self) {
+        let sample = self.series.borrow_mut().take(&self.hub).document();
+        for domain in self.hub.config().domains.keys() {
+            let event = Event::new("servertimelinestats", domain.clone());
+            self.hub.publish(event.to(Target::All).transient().with("data", sample.clone()));
+        }
     }
 
     /// Puts other facts in force (the web certificate was replaced).

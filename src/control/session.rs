@@ -7,22 +7,26 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use log::{info, warn};
 use serde_json::{Map, Value, json};
 
+use crate::config::{GuestSharing, MyServer};
 use crate::hub::{Hub, Mailbox, SESSION_MAILBOX, SessionLink, SessionMessage};
 use crate::model::{Event, Millis, SessionId, SiteRights, Target, User};
 
 use super::actions::{self, Call};
 use super::auth::{Login, Method, token_is_good};
+use super::premises::Remembered;
 use super::request::Request;
-use super::{Control, features, filter, notify};
+use super::{Control, features, filter, notify, warnings};
 
 /// A user's session, registered with the hub as long as it lives.
 pub struct Session {
     control: Rc<Control>,
     link: Rc<SessionLink>,
+    remembered: Rc<Remembered>,
     login: Login,
 }
 
@@ -68,6 +72,7 @@ impl Session {
             id: SessionId { user: user.id.clone(), nonce },
             // The door has judged what was before.
             since: Cell::new(login.at.max(user.valid_from.unwrap_or_default())),
+            remote: login.remote,
             subscriptions: RefCell::new(notify::subscriptions(&user)),
             missed: Cell::new(false),
             mailbox: Mailbox::new(SESSION_MAILBOX),
@@ -75,7 +80,8 @@ impl Session {
         info!("control: {} logged in from {} by {:?}", user.id, login.remote, login.method);
         hub.session_started(link.clone());
         hub.metrics.sessions.fetch_add(1, Relaxed);
-        let session = Self { control: control.clone(), link, login };
+        let remembered = Rc::default();
+        let session = Self { control: control.clone(), link, remembered, login };
         session.tell_session_count();
         Ok(session)
     }
@@ -85,12 +91,40 @@ impl Session {
         &self.link
     }
 
-    /// The first two texts of a session: `serverinfo` and `userinfo`.
+    /// The first texts of a session: `serverinfo` and `userinfo`, and for full administrators what
+    /// is traced and what they should know.
     pub fn greeting(&self) -> Outcome {
         let Some(user) = self.account() else { return self.over() };
         let account = self.control.hub.account_document(&user);
         let account = json!({"action": "userinfo", "userinfo": account});
-        Outcome { texts: vec![self.server_info(&user), account.to_string()], end: false }
+        let mut texts = vec![self.server_info(&user), account.to_string()];
+        if user.site.is_full() {
+            let config = self.control.hub.config();
+            if config.domain(&user.id.domain).my_server.contains(MyServer::TRACE) {
+                texts.push(json!({"action": "traceinfo", "traceSources": null}).to_string());
+            }
+            let warnings = warnings::all(&self.control);
+            if !warnings.is_empty() {
+                let frame = json!({"action": "serverwarnings", "warnings": warnings});
+                texts.push(frame.to_string());
+            }
+        }
+        Outcome { texts, end: false }
+    }
+
+    /// How often the client wants to be told the server's numbers.
+    pub fn stats_every(&self) -> Option<Duration> {
+        self.remembered.stats_every.get()
+    }
+
+    /// The server's numbers, as long as the user may see them.
+    pub fn stats(&self) -> Outcome {
+        let Some(user) = self.account() else { return Outcome::end(None) };
+        if !user.site.intersects(actions::STATS_RIGHTS) {
+            self.remembered.stats_every.set(None);
+            return Outcome::nothing();
+        }
+        Outcome::text(actions::server_stats(&self.control.hub))
     }
 
     /// Answers a request. Anything that is no request is ignored.
@@ -109,7 +143,15 @@ impl Session {
             self.control.hub.metrics.unknown_actions.fetch_add(1, Relaxed);
             return Outcome::nothing();
         };
-        let call = Call::new(&self.control, &self.link, &self.login, user, request, action);
+        let call = Call::new(
+            &self.control,
+            &self.link,
+            &self.remembered,
+            &self.login,
+            user,
+            request,
+            action,
+        );
         let answer = action.perform(&call);
         let mut texts = answer.frames;
         for commit in answer.commits {
@@ -262,6 +304,22 @@ impl Session {
         if hub.crosses_domains(&user.id) {
             let domains = config.domains.keys().map(|id| id.as_str().into()).collect();
             info.insert("crossDomain".into(), Value::Array(domains));
+        }
+        let domain = config.domain(domain);
+        match domain.guest_sharing {
+            GuestSharing::Allowed => {}
+            GuestSharing::AtMost(minutes) => {
+                info.insert("guestdevicesharingmaxtime".into(), minutes.into());
+            }
+            GuestSharing::Forbidden => {
+                info.insert("guestdevicesharing".into(), false.into());
+            }
+        }
+        if let Some(days) = domain.inactive_days {
+            info.insert("autoremoveinactivedevices".into(), days.into());
+        }
+        if let Some(most) = domain.max_device_view {
+            info.insert("maxdeviceview".into(), most.into());
         }
         let mut frame = Map::new();
         frame.insert("action".into(), "serverinfo".into());

@@ -175,6 +175,7 @@ enum Next {
     Request(Message),
     Message(SessionMessage),
     Beat,
+    Stats,
     Look,
     Gone,
     Broken(std::io::Error),
@@ -191,6 +192,7 @@ where
         return;
     }
     loop {
+        clock.show_stats(session.stats_every());
         let ended = match poll_fn(|cx| poll_next(cx, socket, session, &mut clock)).await {
             Next::Request(message) => send(socket, session.request(message.bytes()).await),
             Next::Message(message) => send(socket, session.receive(message)),
@@ -200,6 +202,9 @@ where
                 }
                 false
             }
+            // Numbers that a slow client has not read yet are not followed by more.
+            Next::Stats if socket.queued() > 0 => false,
+            Next::Stats => send(socket, session.stats()),
             Next::Look => stuck.is_hopeless(socket.queued()) || send(socket, session.look()),
             Next::Gone => true,
             Next::Broken(error) => {
@@ -217,8 +222,8 @@ where
 
 /// Queues the texts of `outcome`; true if the session is over.
 fn send<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Socket<S>, outcome: Outcome) -> bool {
-    for text in &outcome.texts {
-        socket.send_text(text);
+    for text in outcome.texts {
+        socket.send_text_owned(text);
     }
     outcome.end
 }
@@ -257,6 +262,8 @@ struct Clock {
     beat: Option<Interval>,
     /// What is sent at each beat.
     word: &'static str,
+    /// `serverstats`, while the client wants them.
+    stats: Option<Interval>,
     look: Interval,
 }
 
@@ -287,12 +294,21 @@ impl Clock {
             (Some(period), _) => (Some(period), r#"{"action":"ping"}"#),
             (None, period) => (period, r#"{"action":"pong"}"#),
         };
-        Self { beat: period.map(Interval::new), word, look: Interval::new(LOOK) }
+        Self { beat: period.map(Interval::new), word, stats: None, look: Interval::new(LOOK) }
+    }
+
+    fn show_stats(&mut self, every: Option<Duration>) {
+        if self.stats.as_ref().map(|interval| interval.period) != every {
+            self.stats = every.map(Interval::new);
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         if self.beat.as_mut().is_some_and(|beat| beat.poll(cx).is_ready()) {
             return Poll::Ready(Next::Beat);
+        }
+        if self.stats.as_mut().is_some_and(|stats| stats.poll(cx).is_ready()) {
+            return Poll::Ready(Next::Stats);
         }
         self.look.poll(cx).map(|()| Next::Look)
     }
@@ -362,7 +378,7 @@ mod tests {
             client.send(Frame::text(r#"{"action":"ping"}"#)).await.unwrap();
             client.send(Frame::binary(&br#"{"action":"authcookie"}"#[..])).await.unwrap();
             let mut actions = Vec::new();
-            while actions.len() < 4 {
+            while actions.len() < 5 {
                 let frame = text(&mut client).await.unwrap();
                 let action = frame["action"].as_str().unwrap();
                 // Its own session is counted, too.
@@ -372,7 +388,7 @@ mod tests {
             }
             actions
         });
-        assert_eq!(actions, ["serverinfo", "userinfo", "pong", "authcookie"]);
+        assert_eq!(actions, ["serverinfo", "userinfo", "traceinfo", "pong", "authcookie"]);
     }
 
     #[test]

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::model::record::Invite;
 use crate::model::{
-    AgentFacts, Connectivity, Device, DomainId, Factors, Group, GroupId, GroupKind, Link,
-    LinkTarget, NodeId, Rights, User, UserGroup, UserGroupId,
+    AgentFacts, AmtAccess, AmtPolicy, Connectivity, Device, DomainId, Factors, Group, GroupId,
+    GroupKind, Link, LinkTarget, Millis, NodeId, Rights, User, UserGroup, UserGroupId,
 };
 use crate::store::Store;
 
@@ -141,7 +141,14 @@ pub struct NodeDocument<'a> {
     pub state: Option<Connectivity>,
     /// Sessions running on it.
     pub sessions: Option<&'a BTreeMap<String, Value>>,
+    /// How its Intel AMT is logged in to; shown without the password.
+    pub amt: Option<&'a AmtAccess>,
+    /// Whether to show where it is (`geoLocation`).
+    pub locations: bool,
 }
+
+/// Where a device is: by its address, by Wi-Fi, by satellite, and where people put it.
+const LOCATIONS: [&str; 4] = ["iploc", "wifiloc", "gpsloc", "userloc"];
 
 /// Members written by [`NodeDocument`] itself; what an agent reports cannot take their names.
 const NODE_MEMBERS: [&str; 29] = [
@@ -188,13 +195,19 @@ impl Serialize for NodeDocument<'_> {
             map.serialize_entry("meshid", &Text(&device.group))?;
         }
         map.serialize_entry("name", &device.name)?;
-        map.serialize_entry("rname", &device.host_name)?;
+        // What people added never told its name, and never connected.
+        let is_added = self.kind != GroupKind::Agent && device.first_connect == Millis(0);
+        if !is_added {
+            map.serialize_entry("rname", &device.host_name)?;
+        }
         map.serialize_entry("domain", device.id.domain.as_str())?;
         if let Some(agent) = &device.agent {
-            map.serialize_entry("agent", &AgentDocument(agent))?;
+            map.serialize_entry("agent", &AgentDocument { agent, has_version: !is_added })?;
         }
         map.serialize_entry("host", &device.host)?;
-        map.serialize_entry("firstconnect", &device.first_connect)?;
+        if !is_added {
+            map.serialize_entry("firstconnect", &device.first_connect)?;
+        }
         entry(&mut map, "ip", device.ip.as_ref())?;
         entry(&mut map, "osdesc", device.os.as_ref())?;
         entry(&mut map, "consent", nonzero(device.consent))?;
@@ -207,15 +220,14 @@ impl Serialize for NodeDocument<'_> {
             map.serialize_entry(name, port)?;
         }
         for (name, json) in &device.extra {
-            if NODE_MEMBERS.contains(&name.as_str()) {
+            if NODE_MEMBERS.contains(&name.as_str()) || name == "intelamt" {
                 continue;
             }
-            if name == "intelamt" {
-                entry(&mut map, name, masked_amt(json))?;
-            } else {
+            if self.locations || !LOCATIONS.contains(&name.as_str()) {
                 entry(&mut map, name, serde_json::from_str::<&RawValue>(json).ok())?;
             }
         }
+        entry(&mut map, "intelamt", self.intel_amt())?;
         entry(&mut map, "links", filled(self.holders).map(PlainLinks))?;
         if let Some(state) = self.state.filter(|state| state.conn != 0) {
             map.serialize_entry("conn", &state.conn)?;
@@ -227,27 +239,44 @@ impl Serialize for NodeDocument<'_> {
     }
 }
 
-/// `intelamt` as an agent reported it, without credentials.
-fn masked_amt(json: &str) -> Option<Value> {
-    let mut amt: Value = serde_json::from_str(json).ok()?;
-    for secret in ["pass", "mpspass"] {
-        if let Some(value) = amt.get_mut(secret) {
-            *value = 1.into();
+impl NodeDocument<'_> {
+    /// `intelamt`: what is reported about it, and how it is logged in to, without secrets.
+    fn intel_amt(&self) -> Option<Value> {
+        let reported = self.device.extra.iter().find(|(name, _)| name == "intelamt");
+        let reported = reported.and_then(|(_, json)| serde_json::from_str::<Value>(json).ok());
+        let mut amt = match (reported, self.amt) {
+            (Some(Value::Object(amt)), _) => amt,
+            (_, Some(_)) => Map::new(),
+            (_, None) => return None,
+        };
+        for secret in ["pass", "mpspass"] {
+            if let Some(value) = amt.get_mut(secret) {
+                *value = 1.into();
+            }
         }
+        if let Some(access) = self.amt {
+            amt.insert("user".into(), access.user.as_str().into());
+            amt.insert("pass".into(), 1.into());
+            amt.insert("tls".into(), u8::from(access.tls).into());
+        }
+        Some(Value::Object(amt))
     }
-    Some(amt)
 }
 
-struct AgentDocument<'a>(&'a AgentFacts);
+struct AgentDocument<'a> {
+    agent: &'a AgentFacts,
+    has_version: bool,
+}
 
 impl Serialize for AgentDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let agent = self.agent;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("ver", &self.0.version)?;
-        map.serialize_entry("id", &self.0.id)?;
-        map.serialize_entry("caps", &self.0.caps)?;
-        entry(&mut map, "core", self.0.core.as_ref())?;
-        entry(&mut map, "root", self.0.root)?;
+        entry(&mut map, "ver", self.has_version.then_some(agent.version))?;
+        map.serialize_entry("id", &agent.id)?;
+        map.serialize_entry("caps", &agent.caps)?;
+        entry(&mut map, "core", agent.core.as_ref())?;
+        entry(&mut map, "root", agent.root)?;
         map.end()
     }
 }
@@ -258,6 +287,8 @@ pub struct GroupDocument<'a> {
     pub group: &'a Group,
     /// Who has a right on it.
     pub holders: &'a [Holder],
+    /// Its Intel AMT policy; shown without the password.
+    pub amt: Option<&'a AmtPolicy>,
 }
 
 impl Serialize for GroupDocument<'_> {
@@ -281,6 +312,26 @@ impl Serialize for GroupDocument<'_> {
         entry(&mut map, "expireDevs", nonzero(group.expire_devices.into()))?;
         entry(&mut map, "relayid", group.relay.as_ref().map(Text))?;
         entry(&mut map, "invite", group.invite.as_ref().map(InviteDocument))?;
+        entry(&mut map, "relayid", group.relay.as_ref().map(Text))?;
+        entry(&mut map, "amt", self.amt.map(AmtPolicyDocument))?;
+        map.end()
+    }
+}
+
+/// The Intel AMT policy of a group, without its password.
+pub struct AmtPolicyDocument<'a>(pub &'a AmtPolicy);
+
+impl Serialize for AmtPolicyDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let policy = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &policy.kind)?;
+        if matches!(policy.kind, 2 | 3) {
+            map.serialize_entry("badpass", &policy.bad_password)?;
+            map.serialize_entry("cirasetup", &policy.cira)?;
+        }
+        entry(&mut map, "ccm", (policy.kind == 3).then_some(policy.client_mode))?;
+        entry(&mut map, "password", policy.password.is_some().then_some(1))?;
         map.end()
     }
 }

@@ -68,6 +68,14 @@ pub struct Metrics {
     pub store_degraded: AtomicU64,
     /// Control actions nobody knows.
     pub unknown_actions: AtomicU64,
+    /// HTTP requests, upgrades included.
+    pub http_requests: AtomicU64,
+    /// WebSocket upgrades.
+    pub websockets: AtomicU64,
+    /// Bytes of messages from agents.
+    pub agent_in: AtomicU64,
+    /// Bytes of messages to agents, executables aside.
+    pub agent_out: AtomicU64,
     refused: [AtomicU64; Refused::ALL.len()],
 }
 
@@ -83,6 +91,10 @@ impl Default for Metrics {
             bytes_written: AtomicU64::new(0),
             store_degraded: AtomicU64::new(0),
             unknown_actions: AtomicU64::new(0),
+            http_requests: AtomicU64::new(0),
+            websockets: AtomicU64::new(0),
+            agent_in: AtomicU64::new(0),
+            agent_out: AtomicU64::new(0),
             refused: [const { AtomicU64::new(0) }; Refused::ALL.len()],
         }
     }

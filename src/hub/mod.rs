@@ -4,9 +4,11 @@
 //! room finds it here and puts a message into its mailbox; both publish events here.
 
 pub mod documents;
+pub mod machine;
 mod mailbox;
 mod metrics;
 mod people;
+pub mod troubles;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,6 +116,8 @@ pub struct Published {
 pub struct SessionLink {
     /// Who, and which login.
     pub id: SessionId,
+    /// Where the client is, `address:port`.
+    pub remote: std::net::SocketAddr,
     /// From when on its account vouches for it: its login, or the last time this very session ended
     /// all others.
     pub since: Cell<Millis>,
@@ -250,6 +254,8 @@ impl Hub {
             with_group: true,
             state,
             sessions: None,
+            amt: self.store.amt_access(&device.id).as_deref(),
+            locations: self.config.borrow().domain(&device.id.domain).locations,
         })
     }
 
@@ -263,7 +269,8 @@ impl Hub {
     pub fn group_document(&self, group: &Group) -> Value {
         let target = LinkTarget::Group(group.id.clone());
         let holders = documents::holders_of(&self.store, group.domain(), &target);
-        documents::to_value(&GroupDocument { group, holders: &holders })
+        let amt = self.store.amt_policy(&group.id);
+        documents::to_value(&GroupDocument { group, holders: &holders, amt: amt.as_deref() })
     }
 
     /// Registers a connected agent. Returns the link it replaces, if the device was connected

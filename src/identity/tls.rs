@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::certificate::WebCertificate;
-use crate::model::Key48;
+use crate::model::{Key48, Millis};
 
 /// How many replaced certificates agents may still name.
 const ROLLOVER: usize = 4;
@@ -52,6 +52,16 @@ impl WebTls {
     pub fn hash(&self) -> Key48 {
         let inner = self.inner.read().unwrap_or_else(|e| e.into_inner());
         inner.hashes.first().map_or(Key48::ZERO, |(hash, _)| *hash)
+    }
+
+    /// End of the validity of the certificate in force; `None` if it cannot be read.
+    pub fn not_after(&self) -> Option<Millis> {
+        use x509_parser::prelude::FromDer as _;
+        let inner = self.inner.read().unwrap_or_else(|e| e.into_inner());
+        let leaf = inner.certified.cert.first()?;
+        let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(leaf).ok()?;
+        let end = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+        Some(Millis(end.saturating_mul(1000)))
     }
 
     /// If `hash` is the full or key hash of an own certificate, that certificate's full hash.
@@ -98,6 +108,8 @@ mod tests {
         };
         let first = make();
         let tls = WebTls::new(first.clone());
+        // 2049-12-31, in seconds.
+        assert_eq!(tls.not_after().map(|end| end.seconds().0 / 86_400), Some(29_219));
         assert_eq!(tls.full_hash(first.key_hash), Some(first.hash));
         let second = make();
         tls.replace(second.clone());

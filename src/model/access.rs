@@ -180,6 +180,49 @@ pub struct Share {
     pub view_only: bool,
 }
 
+/// A day in milliseconds.
+const DAY: u64 = 86_400_000;
+
+impl Share {
+    /// [`Self::open_until`] of a share without end.
+    pub const FOR_EVER: Millis = Millis(u64::MAX);
+
+    /// Whether a guest may come in at `now`.
+    pub fn is_open(&self, now: Millis) -> bool {
+        self.open_until(now).is_some()
+    }
+
+    /// Until when a guest who comes in at `now` may stay; `None` while the share is closed.
+    ///
+    /// A share that recurs opens for `duration` minutes at its start and every day or week after
+    /// it, counted in whole days of UTC as MeshCentral does. The end itself is outside. What is not
+    /// understood is closed.
+    pub fn open_until(&self, now: Millis) -> Option<Millis> {
+        let end = self.expires.unwrap_or(Self::FOR_EVER);
+        if now >= end || self.start.is_some_and(|start| now < start) {
+            return None;
+        }
+        let Some(recurring) = self.recurring else { return Some(end) };
+        let period = match recurring {
+            1 => DAY,
+            2 => 7 * DAY,
+            _ => return None,
+        };
+        let (start, length) = (self.start?, u64::from(self.duration?) * 60_000);
+        if length >= period {
+            return Some(end);
+        }
+        let opened = now.0 - (now.0 - start.0) % period;
+        let closes = Millis(opened + length);
+        (now < closes).then_some(closes.min(end))
+    }
+
+    /// Whether it will never open again.
+    pub fn is_over(&self, now: Millis) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+}
+
 /// A text people wrote about something: notes, the state of the web page, an account's image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
@@ -262,5 +305,81 @@ pub struct AmtPolicy {
 impl std::fmt::Debug for AmtPolicy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "AmtPolicy({}, {})", self.group, self.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DomainId, Key48};
+
+    /// A share with these times, in minutes.
+    fn share(
+        start: Option<u64>,
+        expires: Option<u64>,
+        duration: Option<u32>,
+        recurring: Option<u8>,
+    ) -> Share {
+        let minutes = |n: u64| Millis(n * 60_000);
+        Share {
+            public_id: "abcdefghijkl".into(),
+            node: NodeId::new(DomainId::default(), Key48::ZERO),
+            user: UserId::new(DomainId::default(), "ann").unwrap(),
+            guest_name: "guest".into(),
+            protocols: 2,
+            consent: 0,
+            port: None,
+            url: String::new(),
+            start: start.map(minutes),
+            expires: expires.map(minutes),
+            duration,
+            recurring,
+            view_only: false,
+        }
+    }
+
+    #[test]
+    fn a_share_is_open_in_its_time_and_closed_outside() {
+        const DAY: u64 = 24 * 60;
+        let (always, until) = (share(None, None, None, None), share(None, Some(60), None, None));
+        let between = share(Some(10), Some(60), None, None);
+        let daily = share(Some(100), None, Some(20), Some(1));
+        let weekly = share(Some(100), None, Some(20), Some(2));
+        let daily_until = share(Some(100), Some(DAY + 110), Some(20), Some(1));
+        let all_day = share(Some(100), None, Some(2000), Some(1));
+        let ever = u64::MAX;
+        for (share, minute, end) in [
+            (&always, 0, Some(ever)),
+            (&always, 1 << 40, Some(ever)),
+            (&until, 59, Some(60)),
+            (&until, 60, None),
+            (&between, 9, None),
+            (&between, 10, Some(60)),
+            (&between, 60, None),
+            (&daily, 99, None),
+            (&daily, 100, Some(120)),
+            (&daily, 119, Some(120)),
+            (&daily, 120, None),
+            (&daily, 99 + DAY, None),
+            (&daily, 119 + 5000 * DAY, Some(120 + 5000 * DAY)),
+            (&weekly, 105, Some(120)),
+            (&weekly, 105 + DAY, None),
+            (&weekly, 105 + 7 * DAY, Some(120 + 7 * DAY)),
+            (&weekly, 120 + 7 * DAY, None),
+            (&daily_until, 105 + DAY, Some(110 + DAY)),
+            (&daily_until, 110 + DAY, None),
+            (&all_day, 99, None),
+            (&all_day, 5000, Some(ever)),
+            (&share(None, None, Some(20), Some(1)), 5, None),
+            (&share(Some(0), None, None, Some(1)), 5, None),
+            (&share(Some(0), None, Some(20), Some(3)), 5, None),
+        ] {
+            let now = Millis(minute * 60_000);
+            let end = end.map(|end| Millis(if end == ever { ever } else { end * 60_000 }));
+            assert_eq!(share.open_until(now), end, "{share:?} at minute {minute}");
+            assert_eq!(share.is_open(now), end.is_some());
+        }
+        assert!(until.is_over(Millis(3_600_000)) && !until.is_over(Millis(3_599_999)));
+        assert!(!daily.is_over(Millis(u64::MAX)));
     }
 }

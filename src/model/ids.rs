@@ -125,9 +125,18 @@ impl Key48 {
     }
 }
 
+/// The text form, without an allocation: lists of a thousand devices are full of ids.
+impl fmt::Display for Key48 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; 64];
+        MESH_BASE64.encode_mut(&self.0, &mut text);
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
 impl fmt::Debug for Key48 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -174,7 +183,7 @@ macro_rules! keyed_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "/{}/{}"), self.domain, self.key.text())
+                write!(f, concat!($prefix, "/{}/{}"), self.domain, self.key)
             }
         }
 

@@ -11,6 +11,7 @@ pub mod record;
 pub mod rights;
 pub mod text;
 pub mod time;
+pub mod witness;
 
 pub use access::{
     AmtAccess, AmtPolicy, BackupCode, Ban, Document, Factors, KeyPin, LoginToken, SecurityKey,
@@ -25,3 +26,4 @@ pub use record::{
 };
 pub use rights::{Rights, SiteRights};
 pub use time::{Clock, Millis, Seconds, Utc};
+pub use witness::Witness;

@@ -170,7 +170,7 @@ fn facts(hub: &Hub, agents: &agent::room::Room, port: u16) -> ServerFacts {
         mps_port: 0,
         tls_hash: agents.tls.hash(),
         agent_cert_hash: agents.server().map_or(Key48::ZERO, |server| server.id()),
-        cert_expires: None,
+        cert_expires: agents.tls.not_after().map(|end| end.0),
         proof: agents.server().map(|server| Proof { server, tls: agents.tls.clone() }),
     }
 }

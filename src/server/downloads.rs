@@ -278,9 +278,15 @@ fn describe(response: &mut Response<Body>, name: &str, kind: &'static str) {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Names are ASCII apart from a group's name in them.
     let name: String = name.chars().filter(|c| !c.is_control() && *c != '"').collect();
-    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
+    let mut disposition = format!("attachment; filename=\"{name}\"");
+    if !name.is_ascii() {
+        // RFC 6266; the plain form stays for those who do not know it.
+        let escaped: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        let escaped = escaped.replace('+', "%20");
+        disposition.push_str(&format!("; filename*=UTF-8''{escaped}"));
+    }
+    if let Ok(value) = HeaderValue::try_from(disposition) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
 }

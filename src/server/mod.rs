@@ -8,6 +8,7 @@ mod backups;
 pub mod body;
 pub mod domain;
 pub mod downloads;
+pub mod files;
 pub mod form;
 pub mod http;
 pub mod invite;
@@ -30,10 +31,14 @@ pub struct ServeOptions {
     pub data: std::path::PathBuf,
     /// The configuration.
     pub config: crate::config::Config,
+    /// What is wrong with the configuration, one sentence each.
+    pub warnings: Vec<String>,
     /// Reads the configuration again, on SIGHUP; the error is for the log.
-    pub reread: Box<dyn Fn() -> Result<crate::config::Config, String>>,
+    pub reread: Box<Reread>,
 }
 
+/// Reads the configuration and what is wrong with it.
+pub type Reread = dyn Fn() -> Result<(crate::config::Config, Vec<String>), String>;
 /// Why neither the server nor a command works on a folder whose restore was interrupted: what is
 /// missing in it would be made anew, keys and all.
 pub fn half_restored(stage: &std::path::Path) -> String {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use hyper::body::Incoming;
 use hyper::header;
@@ -20,6 +21,7 @@ use super::app::{App, Port};
 use super::asked::Asked;
 use super::domain;
 use super::downloads::{self, Reader};
+use super::files;
 use super::invite;
 use super::page;
 use super::recordings;
@@ -34,6 +36,7 @@ pub async fn route(
     remote: SocketAddr,
     port: Port,
 ) -> Response<Body> {
+    app.hub.metrics.http_requests.fetch_add(1, Relaxed);
     let config = app.hub.config();
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
     let uri = request.uri().clone();
@@ -51,8 +54,17 @@ pub async fn route(
         path,
         "" | "welcome" | "setup" | "register" | "login" | "tokenlogin" | "password" | "logout"
     );
-    let of_people =
-        page || matches!(path, "control.ashx" | "recordings.ashx" | "agentinvite" | "invite");
+    let of_people = page
+        || path.starts_with("userfiles/")
+        || matches!(
+            path,
+            "control.ashx"
+                | "recordings.ashx"
+                | "agentinvite"
+                | "invite"
+                | "uploadfile.ashx"
+                | "downloadfile.ashx"
+        );
     if of_people && !permits(&config.settings.user_addresses, &settings.user_addresses) {
         return text(StatusCode::FORBIDDEN, "not from your address");
     }
@@ -110,6 +122,20 @@ pub async fn route(
         ("recordings.ashx", Port::Main) if request.method() == Method::GET => {
             let asked = Asked::of(&request, domain, remote);
             recordings::serve(&app, request, asked).await
+        }
+        ("uploadfile.ashx", Port::Main) if request.method() == Method::POST => {
+            let asked = Asked::of(&request, domain, remote);
+            files::upload(&app, request, asked).await
+        }
+        ("downloadfile.ashx", Port::Main) if request.method() == Method::GET => {
+            files::download(&app, &Asked::of(&request, domain, remote), &uri).await
+        }
+        (path, Port::Main) if path.starts_with("userfiles/") && request.method() == Method::GET => {
+            let keys = &settings.login_keys;
+            if !keys.is_empty() && !query(&uri, "key").is_some_and(|key| keys.contains(&key)) {
+                return text(StatusCode::NOT_FOUND, "not found");
+            }
+            files::public(&app, &domain, path.trim_start_matches("userfiles/")).await
         }
         ("health.ashx", Port::Main) => text(StatusCode::OK, "ok"),
         (path, Port::Main) if path.starts_with("assets/") && is_read(&method) => {

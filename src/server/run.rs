@@ -15,13 +15,14 @@ use crate::agent::package::Package;
 use crate::agent::room::Room;
 use crate::backup;
 use crate::config::{Config, Settings};
-use crate::control;
+use crate::control::premises::Premises;
+use crate::control::{self, statistics};
+use crate::files::Cabinet;
 use crate::hub::Hub;
 use crate::identity::tls::WebTls;
 use crate::identity::{self, Names, Role};
 use crate::store::{self, Store};
 
-use super::ServeOptions;
 use super::admin::{AdminContext, Live, Ports, Reload, socket};
 use super::app::{App, Failure, Port};
 use super::backups;
@@ -30,6 +31,7 @@ use super::listen::Sockets;
 use super::process;
 use super::service;
 use super::status::StatusEndpoint;
+use super::{Reread, ServeOptions};
 
 /// How often the web certificate files are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(10);
@@ -44,7 +46,7 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
 }
 
 async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Result<(), Failure> {
-    let ServeOptions { data, config, reread } = options;
+    let ServeOptions { data, config, warnings, reread } = options;
     if let Some(stage) = backup::restore::interrupted(&data) {
         return Err(super::half_restored(&stage).into());
     }
@@ -70,6 +72,9 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     let server_config = tls.server_config()?;
     let app = App::new(executor.clone(), hub.clone(), agents, server_config, port, &data)?;
 
+    let premises = Premises::new(&data, warnings);
+    let files = premises.files.clone();
+    app.control.set_premises(premises);
     let spawn = |task: Task| executor.spawn(task).detach();
     spawn(Box::pin(http::serve_tls(app.clone(), listener, Port::Main)));
     if let Some(port) = config.settings.agent_port {
@@ -100,6 +105,9 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     spawn(Box::pin(async move { recordings.run().await }));
     spawn(Box::pin(heartbeat(hub.clone())));
     spawn(Box::pin(backups::run(hub.clone(), data.clone())));
+    spawn(Box::pin(control::housekeeping::run(app.control.clone())));
+    spawn(Box::pin(sample(app.clone())));
+    spawn(Box::pin(remove_unfinished(files)));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
     announce_setup(&app);
     log::info!("serving https://{}:{}/", app.public_name(None), app.public_port());
@@ -247,11 +255,12 @@ async fn wait_for_stop(
 }
 
 /// Takes over a changed configuration and agent package. Ports stay as they are until a restart.
-async fn reload(app: &Rc<App>, data: &Path, reread: &dyn Fn() -> Result<Config, String>) {
+async fn reload(app: &Rc<App>, data: &Path, reread: &Reread) {
     service::reloading();
     match reread() {
-        Ok(config) => {
+        Ok((config, warnings)) => {
             app.hub.set_config(config);
+            app.control.set_premises(Premises::new(data, warnings));
             app.refresh_facts();
             log::info!("configuration read again; ports change at the next start");
         }
@@ -271,6 +280,23 @@ async fn heartbeat(hub: Rc<Hub>) {
         hub.metrics.store_degraded.store(hub.store.health().degraded.is_some().into(), Relaxed);
         service.beat(&hub.metrics);
         Timer::after(Duration::from_secs(1)).await;
+    }
+}
+
+/// Removes what uploads left behind when the last run ended.
+async fn remove_unfinished(files: Cabinet) {
+    match blocking::unblock(move || files.remove_unfinished()).await {
+        Ok(0) => {}
+        Ok(count) => log::info!("removed {count} unfinished uploads"),
+        Err(error) => log::warn!("unfinished uploads: {error}"),
+    }
+}
+
+/// Notes the server's numbers now and then.
+async fn sample(app: Rc<App>) {
+    loop {
+        app.control.sample();
+        Timer::after(statistics::INTERVAL).await;
     }
 }
 

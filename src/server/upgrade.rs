@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use async_net::TcpStream;
 use hyper::body::Incoming;
@@ -38,6 +39,7 @@ where
     let Some(accept) = websocket_accept(&request) else {
         return text(StatusCode::NOT_FOUND, "not found");
     };
+    app.hub.metrics.websockets.fetch_add(1, Relaxed);
     let upgraded = hyper::upgrade::on(&mut request);
     let (unproven, metrics) = (app.unproven.clone(), app.hub.metrics.clone());
     app.executor

@@ -21,6 +21,8 @@ const SCRATCH: usize = 16 * 1024;
 /// Pongs are not queued behind more than this many bytes: a peer that pings and never reads
 /// cannot grow the queue.
 const PONG_MAX_QUEUE: usize = 4096;
+/// Shorter texts are cheaper copied behind their frame header.
+const OWNED_FROM: usize = 4096;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
@@ -107,6 +109,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Queues one text frame.
     pub fn send_text(&mut self, text: &str) {
         self.queue(1, text.as_bytes(), None);
+    }
+
+    /// Queues one text frame. A long text is sent from where it is, without a copy.
+    pub fn send_text_owned(&mut self, text: String) {
+        if text.len() < OWNED_FROM {
+            return self.send_text(&text);
+        }
+        self.queue(1, &[], Some(Bytes::from(text)));
     }
 
     /// Queues one binary frame.

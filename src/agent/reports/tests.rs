@@ -62,6 +62,7 @@ impl House {
         nonce[..name.len().min(20)].copy_from_slice(name.as_bytes());
         let link = Rc::new(SessionLink {
             id: SessionId { user: id, nonce },
+            remote: "127.0.0.1:4000".parse().unwrap(),
             since: Cell::default(),
             subscriptions: RefCell::new(BTreeSet::from([Target::Group(self.group.clone())])),
             missed: Cell::new(false),

@@ -18,6 +18,7 @@ use crate::store::{Commit, Record};
 use super::super::auth::{self, Login};
 use super::super::browser::Browser;
 use super::super::invitations::Invitations;
+use super::super::premises::{Premises, Remembered};
 use super::super::request::Request;
 use super::super::{Control, ServerFacts, notify};
 use super::{Action, Echo};
@@ -26,6 +27,7 @@ use super::{Action, Echo};
 pub(in super::super) struct Call {
     control: Rc<Control>,
     session: Rc<SessionLink>,
+    remembered: Rc<Remembered>,
     login: Login,
     /// The account as it was when the request came.
     pub(in super::super) user: Rc<User>,
@@ -107,13 +109,15 @@ impl Call {
     pub(in super::super) fn new(
         control: &Rc<Control>,
         session: &Rc<SessionLink>,
+        remembered: &Rc<Remembered>,
         login: &Login,
         user: Rc<User>,
         request: Request,
         action: &'static Action,
     ) -> Self {
         let (control, session, login) = (control.clone(), session.clone(), login.clone());
-        Self { control, session, login, user, request, action }
+        let remembered = remembered.clone();
+        Self { control, session, remembered, login, user, request, action }
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -180,8 +184,41 @@ impl Call {
         &self.login
     }
 
+    /// The key of the links of device shares.
+    pub(super) fn share_links(&self) -> &CookieKey {
+        &self.control.keys.invitation
+    }
+
+    pub(super) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Where the server lives; `None` in tests that need no place.
+    pub(super) fn premises(&self) -> Option<Rc<Premises>> {
+        self.control.premises()
+    }
+
     pub(super) fn session(&self) -> &Rc<SessionLink> {
         &self.session
+    }
+
+    /// What this session remembers between requests.
+    pub(super) fn remembered(&self) -> &Remembered {
+        &self.remembered
+    }
+
+    /// The address of a page of this server and tenant, as the client calls it:
+    /// `https://name[:port]/[domain/]page`.
+    pub(super) fn url(&self, page: &str) -> String {
+        let (facts, config) = (self.facts(), self.hub().config());
+        let domain = &self.user.id.domain;
+        let own_name = config.domain(domain).dns.as_deref();
+        let name = own_name.or(facts.name.as_deref()).unwrap_or(&self.login.host);
+        let path = match own_name {
+            None if !domain.is_default() => format!("{domain}/"),
+            _ => String::new(),
+        };
+        format!("https://{name}:{}/{path}{page}", facts.port)
     }
 
     /// The client's address without its port.
@@ -198,15 +235,31 @@ impl Call {
         self.answer(body)
     }
 
+    /// Answers with a `body` that will take about `len` bytes: a long text that grows by doubling
+    /// needs up to three times its memory for a moment.
+    pub(super) fn reply_long(&self, body: impl Serialize, len: usize) -> Answer<'static> {
+        let mut text = Vec::with_capacity(len);
+        let (responseid, tag) = self.echoed();
+        let frame = Frame { action: self.action.name, body, responseid, tag };
+        let written = serde_json::to_writer(&mut text, &frame).is_ok();
+        let frames = String::from_utf8(text).ok().filter(|_| written).into_iter().collect();
+        Answer { frames, ..Answer::none() }
+    }
+
     /// Like [`Self::reply`], but also without a `responseid`.
     pub(super) fn answer(&self, body: impl Serialize) -> Answer<'static> {
-        let (responseid, tag) = match self.action.echo {
+        let (responseid, tag) = self.echoed();
+        self.frame(body, responseid, tag)
+    }
+
+    /// What of the request comes back with the answer.
+    fn echoed(&self) -> (Option<&Value>, Option<&Value>) {
+        match self.action.echo {
             Echo::Nothing => (None, None),
             Echo::Tag => (None, self.tag()),
             Echo::Both => (self.responseid(), self.tag()),
             Echo::ResponseId => (self.responseid(), None),
-        };
-        self.frame(body, responseid, tag)
+        }
     }
 
     /// Answers `result`, to requests with a `responseid` only.
@@ -215,6 +268,30 @@ impl Call {
             Some(id) => self.frame(Outcome { result }, Some(id), None),
             None => Answer::none(),
         }
+    }
+
+    /// Answers `result` under the name of another action, to requests with a `responseid` only.
+    pub(super) fn result_as(&self, action: &str, result: &str) -> Answer<'static> {
+        match self.responseid() {
+            Some(id) => frame(action, Outcome { result }, Some(id), None),
+            None => Answer::none(),
+        }
+    }
+
+    /// Answers with the request itself, to which `members` are added; those that are `null` are
+    /// taken away.
+    pub(super) fn echo(
+        &self,
+        members: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> Answer<'static> {
+        let mut fields = self.request.fields.clone();
+        for (name, value) in members {
+            match value {
+                Value::Null => drop(fields.remove(name)),
+                value => drop(fields.insert(name.to_owned(), value)),
+            }
+        }
+        Answer { frames: vec![Value::Object(fields).to_string()], ..Answer::none() }
     }
 
     /// Answers `result` and `msgid`, to requests with a `responseid` only.
@@ -276,10 +353,7 @@ impl Call {
         responseid: Option<&Value>,
         tag: Option<&Value>,
     ) -> Answer<'static> {
-        let frame = Frame { action: self.action.name, body, responseid, tag };
-        // Serializing into memory fails for keys that are no texts only; there are none.
-        let frames = serde_json::to_string(&frame).into_iter().collect();
-        Answer { frames, ..Answer::none() }
+        frame(self.action.name, body, responseid, tag)
     }
 
     pub(super) fn responseid(&self) -> Option<&Value> {
@@ -359,4 +433,16 @@ impl Call {
             self.action.name
         );
     }
+}
+
+fn frame(
+    action: &str,
+    body: impl Serialize,
+    responseid: Option<&Value>,
+    tag: Option<&Value>,
+) -> Answer<'static> {
+    let frame = Frame { action, body, responseid, tag };
+    // Serializing into memory fails for keys that are no texts only; there are none.
+    let frames = serde_json::to_string(&frame).into_iter().collect();
+    Answer { frames, ..Answer::none() }
 }

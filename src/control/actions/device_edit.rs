@@ -1,14 +1,13 @@
 //! Changing what is kept about devices: names, groups, rights, notes of what happened.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::Reach;
-use crate::hub::AgentCommand;
 use crate::model::{Device, Event, Group, GroupKind, LinkTarget, Rights, Target, User};
-use crate::store::RecordKey;
 
-use super::group_members::{Holder, holders_named, put_user_group};
-use super::{Answer, Call, Choice, OnDevice, OnGroup};
+use super::super::removal::remove_device;
+use super::group_members::{Holder, holders_named};
+use super::{Answer, Call, Choice, OnDevice, OnGroup, device_amt};
 
 /// Longest name of a device in characters.
 const NAME_MAX: usize = 128;
@@ -30,13 +29,25 @@ const GROUP_ONLY: Rights =
 
 /// `changedevice`: whichever members the request has.
 pub(super) fn change(call: &Call, on: OnDevice) -> Answer<'_> {
+    if call.request.text("host").is_some_and(|host| !is_host(host)) {
+        return call.result("Invalid hostname");
+    }
+    let userloc = call.request.get("userloc").and_then(Value::as_array);
+    if userloc.is_some_and(|place| !matches!(place.len(), 0 | 2)) {
+        return call.result("Invalid user location");
+    }
     let mut device = (*on.device).clone();
-    let changes = apply(call, &mut device);
-    if device == *on.device {
+    let mut changes = apply(call, &mut device);
+    let access = device_amt::apply(call, &device, &mut changes);
+    if device == *on.device && access.is_none() {
         return call.result("ok");
     }
     let group = group_name(call, &device);
     let changes = changes.join(", ");
+    let mut answer = call.result("ok");
+    if let Some(access) = access {
+        answer = answer.after(call.put(access));
+    }
     let commit = call.put(device.clone());
     let msg = format!("Changed device {} from group {group}: {changes}", device.name);
     call.audit(format_args!("changed device {:?} ({}): {changes}", device.name, device.id));
@@ -47,7 +58,7 @@ pub(super) fn change(call: &Call, on: OnDevice) -> Answer<'_> {
             .with("msgArgs", json!([device.name, group, changes]))
             .with("msg", msg),
     );
-    call.result("ok").after(commit)
+    answer.after(commit)
 }
 
 fn group_name(call: &Call, device: &Device) -> String {
@@ -64,8 +75,10 @@ fn apply(call: &Call, device: &mut Device) -> Vec<&'static str> {
     if let Some(name) = request.text_within("name", 1, NAME_MAX) {
         set(&mut device.name, name.to_owned(), "name", &mut changes);
     }
-    // Over the Internet alone a device is never called by its address.
-    if call.hub().config().settings.reach != Reach::Wan
+    // Over the Internet alone a device with an agent is never called by its address.
+    let kind = call.hub().store.group(&device.group).map(|group| group.kind);
+    let is_called = matches!(kind, Some(GroupKind::Local | GroupKind::IpKvm));
+    if (is_called || call.hub().config().settings.reach != Reach::Wan)
         && let Some(host) = request.text_within("host", 0, HOST_MAX)
     {
         set(&mut device.host, filled(host), "host", &mut changes);
@@ -91,7 +104,47 @@ fn apply(call: &Call, device: &mut Device) -> Vec<&'static str> {
         // MeshCentral has no word for this change.
         device.tags = tags;
     }
+    if call.hub().config().domain(&call.user.id.domain).locations {
+        set_location(call, device, &mut changes);
+    }
     changes
+}
+
+/// `userloc`: latitude and longitude, kept with the time in seconds; an empty list removes it.
+fn set_location(call: &Call, device: &mut Device, changes: &mut Vec<&'static str>) {
+    const NAME: &str = "userloc";
+    let Some(list) = call.request.get(NAME).and_then(Value::as_array) else { return };
+    let known = device.extra.iter().position(|(name, _)| name == NAME);
+    if list.is_empty() {
+        if let Some(at) = known {
+            device.extra.remove(at);
+            changes.push("location removed");
+        }
+        return;
+    }
+    let degree = |n: usize, most: f64| list.get(n)?.as_f64().filter(|d| (-most..=most).contains(d));
+    let (Some(latitude), Some(longitude)) = (degree(0, 90.0), degree(1, 180.0)) else { return };
+    if list.len() != 2 {
+        return;
+    }
+    let place = format!("{latitude},{longitude}");
+    let is_there = |json: &str| json.trim_matches('"').starts_with(&format!("{place},"));
+    if known.and_then(|at| device.extra.get(at)).is_some_and(|(_, json)| is_there(json)) {
+        return;
+    }
+    device.extra.retain(|(name, _)| name != NAME);
+    let seconds = call.hub().now().seconds().0;
+    device.extra.push((NAME.to_owned(), json!(format!("{place},{seconds}")).to_string()));
+    device.extra.sort();
+    changes.push("location");
+}
+
+/// Whether `text` can be the name or address of a machine: for people to look at and for programs to
+/// connect to, so nothing that means more in a URL or a shell.
+pub(super) fn is_host(text: &str) -> bool {
+    let part =
+        |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%');
+    text.len() <= 4 * HOST_MAX && !text.starts_with('-') && text.chars().all(part)
 }
 
 fn set<T: PartialEq>(field: &mut T, value: T, word: &'static str, changes: &mut Vec<&'static str>) {
@@ -171,37 +224,9 @@ pub(super) fn remove(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
 }
 
 fn remove_one(call: &Call, device: &Device) -> Answer<'static> {
-    let hub = call.hub();
-    let group = group_name(call, device);
-    let msg = format!("Removed device {} from device group {group}", device.name);
-    let event = call
-        .device_event("removenode", device)
-        .with("msgid", 87)
-        .with("msgArgs", json!([device.name, group]))
-        .with("msg", msg.as_str());
-    let mut answer = call.result("ok");
-    let target = LinkTarget::Device(device.id.clone());
-    for user in hub.store.users(&device.id.domain) {
-        if user.link(&target).is_some() {
-            let mut user = (*user).clone();
-            user.set_link(target.clone(), None);
-            let changed = device_rights_event(call, &user, 86, "Removed");
-            answer = answer.after(call.put_user(user));
-            hub.publish(changed);
-        }
-    }
-    for user_group in hub.store.user_groups(&device.id.domain) {
-        if user_group.link(&target).is_some() {
-            let mut user_group = (*user_group).clone();
-            user_group.set_link(target.clone(), None);
-            answer = answer.after(put_user_group(call, user_group));
-        }
-    }
-    let commit = hub.store.remove(RecordKey::Device(device.id.clone()));
-    call.command_agent(device, AgentCommand::Disconnect);
-    call.audit(format_args!("{msg} ({})", device.id));
-    hub.publish(event);
-    answer.after(commit)
+    let commits = remove_device(call.hub(), device, Some(&call.user.id));
+    call.audit(format_args!("removed device {:?} ({})", device.name, device.id));
+    commits.into_iter().fold(call.result("ok"), Answer::after)
 }
 
 /// The event that an account's right on a single device has changed.

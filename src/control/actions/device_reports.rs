@@ -8,8 +8,11 @@ use crate::hub::Hub;
 use crate::model::{Device, NodeId, Rights};
 use crate::store::{Detail, DetailKind};
 
-use super::{Answer, Call, OnDevice};
+use super::{Answer, Call, OnDevice, device_csv};
 use crate::hub::documents::to_value;
+
+/// Bytes of text after which `getDeviceDetails` leaves hardware and network out.
+const DETAILS_TEXT_MAX: usize = 16 << 20;
 
 /// `getnetworkinfo`: the interfaces as the agent reported them.
 pub(super) fn network(call: &Call, on: OnDevice) -> Answer<'_> {
@@ -48,7 +51,7 @@ pub(super) fn interfaces(detail: &Detail) -> Option<&RawValue> {
 pub(super) fn system(call: &Call, on: OnDevice) -> Answer<'_> {
     Answer::later(async move {
         let detail = call.hub().store.detail(&on.device.id, DetailKind::System).await;
-        let Some(mut body) = detail.and_then(|detail| object(&detail)) else {
+        let Some(mut body) = detail.and_then(|detail| object(&detail, on.rights)) else {
             return call.no_info(super::NO_DEVICE);
         };
         // The agent's words do not decide what this answer is.
@@ -62,56 +65,80 @@ pub(super) fn system(call: &Call, on: OnDevice) -> Answer<'_> {
     })
 }
 
-/// A stored sysinfo document with the time it was stored.
-fn object(detail: &Detail) -> Option<Map<String, Value>> {
+/// A stored sysinfo document with the time it was stored. The keys of encrypted disks are for those
+/// alone who have every right on the device.
+fn object(detail: &Detail, rights: Rights) -> Option<Map<String, Value>> {
     let mut object: Map<String, Value> = serde_json::from_slice(&detail.json).ok()?;
     object.insert("time".into(), json!(detail.time));
+    let volumes = object.get_mut("hardware").and_then(|v| v.pointer_mut("/windows/volumes"));
+    if let (false, Some(volumes)) = (rights.is_full(), volumes) {
+        let volumes: Box<dyn Iterator<Item = &mut Value>> = match volumes {
+            Value::Object(named) => Box::new(named.values_mut()),
+            Value::Array(list) => Box::new(list.iter_mut()),
+            _ => Box::new(std::iter::empty()),
+        };
+        for volume in volumes.filter_map(Value::as_object_mut) {
+            volume.remove("recoveryPassword");
+        }
+    }
     Some(object)
 }
 
 /// `getDeviceDetails`: everything about the devices named, or about all visible ones, as a text of
-/// JSON inside the JSON.
+/// JSON or CSV inside the JSON.
 pub(super) fn details(call: &Call) -> Answer<'_> {
-    if call.request.text("type") != Some("json") {
-        return Answer::none();
-    }
+    let kind = match call.request.text("type") {
+        Some(kind @ ("json" | "csv")) => kind,
+        _ => return Answer::none(),
+    };
     let domain = &call.user.id.domain;
     let store = &call.hub().store;
-    let devices = match call.request.texts("nodeids", 1024) {
-        Some(ids) => ids
-            .into_iter()
-            .filter_map(|id| store.device(&NodeId::parse_in(domain, id).ok()?))
-            .collect(),
+    let mut devices: Vec<_> = match call.request.get("nodeids") {
+        Some(_) => {
+            let Some(ids) = call.request.texts("nodeids", 1024) else { return Answer::none() };
+            let known = |id| store.device(&NodeId::parse_in(domain, id).ok()?);
+            ids.into_iter().filter_map(known).collect()
+        }
         None => store.devices(domain),
     };
+    super::devices::retain_visible(call, &mut devices);
     Answer::later(async move {
-        let mut data = String::from("[");
+        let mut data = String::from(if kind == "csv" { device_csv::HEADER } else { "[" });
         for device in devices {
             let rights = call.hub().rights_on_device(&call.user, &device);
-            if rights.is_empty() {
+            let room = data.len() < DETAILS_TEXT_MAX;
+            let entry = everything(call.hub(), &device, rights, room).await;
+            if kind == "csv" {
+                device_csv::write(&mut data, &entry);
                 continue;
             }
-            let entry = everything(call.hub(), &device, rights).await;
             if data.len() > 1 {
                 data.push(',');
             }
             data.push_str(&entry.to_string());
         }
-        data.push(']');
-        call.reply(json!({"data": data, "type": "json"}))
+        if kind == "json" {
+            data.push(']');
+        }
+        call.reply(json!({"data": data, "type": kind}))
     })
 }
 
-async fn everything(hub: &Hub, device: &Device, rights: Rights) -> Value {
-    let node = hub.connected_device_document(device);
+/// Everything known about a device that the rights allow to see; without hardware and network if
+/// there is no room for them.
+async fn everything(hub: &Hub, device: &Device, rights: Rights, room: bool) -> Value {
+    let mut node = hub.connected_device_document(device);
+    if let (Some(node), Some(group)) = (node.as_object_mut(), hub.store.group(&device.group)) {
+        node.insert("groupname".into(), group.name.as_str().into());
+    }
     let mut entry = Map::from_iter([("node".to_owned(), node)]);
-    if rights.allows(Rights::DEVICE_DETAILS) {
+    if room && rights.allows(Rights::DEVICE_DETAILS) {
         if let Some(detail) = hub.store.detail(&device.id, DetailKind::Network).await {
             let netif2 = interfaces(&detail).map(|netif2| to_value(&netif2));
             entry.insert("net".into(), json!({"updateTime": detail.time, "netif2": netif2}));
         }
         let system = hub.store.detail(&device.id, DetailKind::System).await;
-        if let Some(system) = system.and_then(|detail| object(&detail)) {
+        if let Some(system) = system.and_then(|detail| object(&detail, rights)) {
             entry.insert("sys".into(), system.into());
         }
     }

@@ -39,15 +39,17 @@ pub(super) fn list(call: &Call) -> Answer<'_> {
     let domain = &call.user.id.domain;
     let (groups, holders) =
         (call.hub().store.groups(domain), Holders::of(&call.hub().store, domain));
-    let visible = groups
+    let visible: Vec<_> = groups
         .iter()
-        .filter(|group| !call.hub().rights(&call.user, Subject::Group(&group.id)).is_empty());
-    let meshes = visible.map(|group| document(group, &holders)).collect();
+        .filter(|group| !call.hub().rights(&call.user, Subject::Group(&group.id)).is_empty())
+        .map(|group| (group, call.hub().store.amt_policy(&group.id)))
+        .collect();
+    let mut meshes = Vec::new();
+    for (group, amt) in &visible {
+        let holders = holders.on_group(&group.id);
+        meshes.push(GroupDocument { group, holders, amt: amt.as_deref() });
+    }
     call.reply(Body { meshes })
-}
-
-fn document<'a>(group: &'a Group, holders: &'a Holders) -> GroupDocument<'a> {
-    GroupDocument { group, holders: holders.on_group(&group.id) }
 }
 
 /// `createmesh`: a new group, of which the user has every right.

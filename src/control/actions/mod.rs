@@ -1,18 +1,26 @@
 //! The table of actions: what clients may ask for, and the right each of them needs.
 //!
-//! Adding an action is adding one entry to [`ACTIONS`] and writing its handler. The entry says how
+//! Adding an action is adding one entry to [`ACTIONS`] (or to the tables of devices and of the
+//! server) and writing its handler. The entry says how
 //! answers are correlated (control-protocol §4), which right is needed on what (§5), and what a
 //! client hears that does not have it. The dispatcher resolves the device or group named in the
 //! request and asks the hub for rights; a handler is called with what was granted and nothing else.
 //! What a user has no right on at all is, in every answer, the same as what does not exist.
 
 mod account_self;
+mod add_devices;
+mod amt_policy;
 mod call;
+mod clipboard;
+mod cookies;
 mod credentials;
+mod device_amt;
+mod device_csv;
 mod device_edit;
 mod device_reports;
 mod devices;
 mod factors;
+mod files;
 mod group_members;
 mod groups;
 mod history;
@@ -23,12 +31,19 @@ mod notes;
 mod power;
 mod recordings;
 mod remote;
+mod report;
 mod security_keys;
 mod server;
+mod server_state;
+mod share_link;
+mod shares;
+mod table_devices;
+mod table_server;
 mod tokens;
 mod user_edit;
 mod user_groups;
 mod users;
+mod wake;
 mod web_sessions;
 
 use std::rc::Rc;
@@ -41,6 +56,8 @@ use named::{
     Cause, Choice, OnDevice, OnGroup, account_named, device_named, devices_named, group_named,
     user_group, user_group_named, visible_account, visible_device,
 };
+pub(super) use server_state::{record_counts, text as server_stats};
+pub(super) use table_server::STATS as STATS_RIGHTS;
 
 use super::request::Request;
 
@@ -64,6 +81,8 @@ pub(super) enum Need {
     Login(for<'a> fn(&'a Call) -> Answer<'a>),
     /// A right on the server.
     Site(SiteRights, for<'a> fn(&'a Call) -> Answer<'a>),
+    /// One of these rights on the server.
+    SiteAnyOf(SiteRights, for<'a> fn(&'a Call) -> Answer<'a>),
     /// That a restriction is not imposed on the account.
     Unrestricted(SiteRights, for<'a> fn(&'a Call) -> Answer<'a>),
     /// That much authority over the account named by `userid`, `username` or `id`.
@@ -74,6 +93,8 @@ pub(super) enum Need {
     Group(Rights, for<'a> fn(&'a Call, OnGroup) -> Answer<'a>),
     /// All these rights on the device named by `nodeid`; an empty set means any right at all.
     Device(Rights, for<'a> fn(&'a Call, OnDevice) -> Answer<'a>),
+    /// All these rights on the device named by `nodeid`, and none of these restrictions.
+    DeviceUnless(Rights, Rights, for<'a> fn(&'a Call, OnDevice) -> Answer<'a>),
     /// One of these rights on the device named by `nodeid`.
     DeviceAnyOf(Rights, for<'a> fn(&'a Call, OnDevice) -> Answer<'a>),
     /// A right on each of the devices named by `nodeids`; the handler learns about each.
@@ -105,6 +126,8 @@ pub(super) enum Refusal {
         /// The user has some right, but not this one. Empty: no answer.
         denied: &'static str,
     },
+    /// The same, under the name of another action: clients know these refusals so.
+    SaysAs(&'static str, &'static str, &'static str, &'static str),
     /// A `result` text with its number for translation, `msgid`.
     Numbered(&'static str, u32),
     /// `noinfo:true` with this `result` text, and the device's id.
@@ -135,7 +158,7 @@ const fn action(name: &'static str, echo: Echo, need: Need, refusal: Refusal) ->
 }
 
 impl Action {
-    const fn not_by_token(mut self) -> Self {
+    pub(super) const fn not_by_token(mut self) -> Self {
         self.by_token = false;
         self
     }
@@ -404,7 +427,6 @@ pub(super) static ACTIONS: &[Action] = &[
     ),
     action("runcommands", ResponseId, OnEach(By(remote::run_right), remote::run), Silent),
     action("toast", ResponseId, OnEach(Always(Rights::CHAT), remote::toast), Silent),
-    action("wakedevices", ResponseId, OnEach(Always(Rights::WAKE), power::wake), Silent),
     action("poweraction", ResponseId, OnEach(By(power::power_right), power::power), Silent),
     action("uninstallagent", Nothing, OnEach(Always(Rights::UNINSTALL), remote::uninstall), Silent),
     action(
@@ -416,9 +438,14 @@ pub(super) static ACTIONS: &[Action] = &[
     action("agentdisconnect", Nothing, OnOne(Rights::AGENT_CONSOLE, remote::disconnect), Silent),
 ];
 
+/// Every action of all tables.
+pub(super) fn all() -> impl Iterator<Item = &'static Action> {
+    ACTIONS.iter().chain(table_devices::ACTIONS).chain(table_server::ACTIONS)
+}
+
 /// The table's entry for an action.
 pub(super) fn find(name: &str) -> Option<&'static Action> {
-    ACTIONS.iter().find(|action| action.name == name)
+    all().find(|action| action.name == name)
 }
 
 impl Action {
@@ -437,6 +464,10 @@ impl Action {
             Need::Login(run) => run(call),
             Need::Site(right, run) => {
                 granted(site.allows(right))?;
+                run(call)
+            }
+            Need::SiteAnyOf(rights, run) => {
+                granted(site.intersects(rights))?;
                 run(call)
             }
             Need::Unrestricted(restriction, run) => {
@@ -459,6 +490,12 @@ impl Action {
             Need::Device(right, run) => {
                 let device = device_named(call)?;
                 granted(device.rights.allows(right))?;
+                run(call, device)
+            }
+            Need::DeviceUnless(right, restriction, run) => {
+                let device = device_named(call)?;
+                granted(device.rights.allows(right))?;
+                granted(!device.rights.restricted(restriction))?;
                 run(call, device)
             }
             Need::DeviceAnyOf(rights, run) => {
@@ -485,15 +522,19 @@ impl Action {
             Cause::Duplicate => return call.result("Duplicate device groups found"),
             Cause::Invalid | Cause::Unknown => {}
         }
+        let choose = |invalid: &'static str, unknown, denied| match cause {
+            Cause::Invalid | Cause::Duplicate => invalid,
+            Cause::Unknown => unknown,
+            Cause::Denied | Cause::Above | Cause::ByToken => denied,
+        };
         match self.refusal {
             Silent => Answer::none(),
             Refusal::Says { invalid, unknown, denied } => {
-                let text = match cause {
-                    Cause::Invalid | Cause::Duplicate => invalid,
-                    Cause::Unknown => unknown,
-                    Cause::Denied | Cause::Above | Cause::ByToken => denied,
-                };
+                let text = choose(invalid, unknown, denied);
                 if text.is_empty() { Answer::none() } else { call.result(text) }
+            }
+            Refusal::SaysAs(name, invalid, unknown, denied) => {
+                call.result_as(name, choose(invalid, unknown, denied))
             }
             Numbered(text, number) => call.numbered_result(text, number),
             NoInfo(text) => call.no_info(text),

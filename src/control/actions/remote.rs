@@ -222,6 +222,22 @@ pub(super) fn uninstall(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
     Answer::none()
 }
 
+/// `updateAgents`: the agents look for an update now.
+pub(super) fn update(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
+    for on in granted(devices) {
+        let mut message = Map::from_iter([
+            ("action".to_owned(), "msg".into()),
+            ("type".to_owned(), "console".into()),
+            ("value".to_owned(), "agentupdate".into()),
+        ]);
+        introduce(call, &on, &mut message);
+        if call.send_to_agent(&on.device, &Value::Object(message)) {
+            call.audit(format_args!("asked {:?} ({}) to update", on.device.name, on.device.id));
+        }
+    }
+    Answer::none()
+}
+
 /// `uploadagentcore`: replaces the core that runs in the agents.
 pub(super) fn upload_core(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
     let mode = match call.request.text("type") {

@@ -20,6 +20,11 @@ pub(super) fn ignore(_: &Call) -> Answer<'_> {
     Answer::none()
 }
 
+/// `getmqttlogin`, `sendmqttmsg`: there is no broker.
+pub(super) fn no_mqtt(call: &Call) -> Answer<'_> {
+    call.result("MQTT not supported on this server")
+}
+
 /// `authcookie`: one cookie for this user's tunnels, one for the agent's end of them.
 pub(super) fn auth_cookie(call: &Call) -> Answer<'_> {
     let user = call.user.id.to_string();

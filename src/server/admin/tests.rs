@@ -55,6 +55,7 @@ fn user(ctx: &AdminContext, id: &str) -> Rc<crate::model::User> {
 fn session(ctx: &AdminContext, id: &str) -> Rc<SessionLink> {
     let link = Rc::new(SessionLink {
         id: SessionId { user: id.parse().unwrap(), nonce: [7; 20] },
+        remote: "127.0.0.1:4000".parse().unwrap(),
         since: Cell::default(),
         subscriptions: RefCell::new(BTreeSet::from([Target::All])),
         missed: Cell::new(false),

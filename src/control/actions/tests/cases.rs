@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::control::testing::journal;
-use crate::model::LastSeen;
+use crate::model::{LastSeen, Share};
 use crate::relay::recording::Recordings;
 use crate::store::DetailKind;
 
@@ -48,7 +48,8 @@ use Effect::{Changes, Private, Reaches, Reads};
 use Needs::{Each, Free, Nothing as Session, OneOf, Sight, Site as OnServer};
 
 /// A world in which every case has something to do: see [`lab`]. Carol is a member of `lab` and of
-/// the user group `team` (5), which has a right on `other`; the device has reported everything.
+/// the user group `team` (5), which has a right on `other`; the device has reported
+/// everything and is shared; there are groups of Intel AMT (6) and local devices (7).
 pub(super) fn house() -> (World, Rc<crate::hub::AgentLink>) {
     let mut config = crate::config::Config::default();
     config.settings.allow_login_token = true;
@@ -69,6 +70,25 @@ pub(super) fn house() -> (World, Rc<crate::hub::AgentLink>) {
     store.set_detail(&node_id(2), DetailKind::Network, network, None, Millis(5));
     store.set_detail(&node_id(2), DetailKind::System, br#"{"hardware":{}}"#, None, Millis(5));
     store.set_last_seen(&node_id(2), LastSeen { time: Millis(6), addr: "10.0.0.9:1".into() });
+    for (n, kind) in [(6, GroupKind::Amt), (7, GroupKind::Local)] {
+        store.put(Group::new(group_id(n), "by hand", kind, Millis(7))).later();
+    }
+    let share = Share {
+        public_id: "carols-share".into(),
+        node: node_id(2),
+        user: world.account("carol").id.clone(),
+        guest_name: "Guest".into(),
+        protocols: 1,
+        consent: 0,
+        port: None,
+        url: String::new(),
+        start: None,
+        expires: None,
+        duration: None,
+        recurring: None,
+        view_only: false,
+    };
+    store.put(share).later();
     journal();
     (world, agent)
 }
@@ -116,7 +136,7 @@ pub(super) fn deprive(world: &World, needs: &Needs) -> Vec<String> {
 }
 
 pub(super) fn link_all(world: &World, name: &str, rights: Rights) {
-    for group in [1, 3] {
+    for group in [1, 3, 6, 7] {
         world.link(name, LinkTarget::Group(group_id(group)), rights);
     }
 }
@@ -129,6 +149,8 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
     let managers = || OnServer(SiteRights::MANAGE_USERS);
     let teams = || OnServer(SiteRights::USER_GROUPS);
     let own = || Free(SiteRights::LOCK_SETTINGS);
+    let numbers = || OnServer(STATS_RIGHTS);
+    let sharing = || Each(vec![Rights::REMOTE_CONTROL, Rights::GUEST_SHARING]);
     let list: Vec<(Needs, Effect, Value)> = match action {
         "ping" | "pong" | "print" | "urlargs" | "intersession" | "verifyemail" | "verifyPhone"
         | "confirmPhone" | "verifyMessaging" | "confirmMessaging" | "emailuser" | "smsuser"
@@ -310,6 +332,82 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
             let request = json!({"nodeid": node, "disconnectMode": 1});
             vec![(Each(vec![Rights::AGENT_CONSOLE]), Reaches, request)]
         }
+        "addlocaldevice" => {
+            let request = json!({"meshid": group_id(7).to_string(), "devicename": "nas",
+                "hostname": "192.168.1.5", "type": 4});
+            vec![(Each(vec![Rights::MANAGE_DEVICES]), Changes, request)]
+        }
+        "addamtdevice" => {
+            let request = json!({"meshid": group_id(6).to_string(), "devicename": "desk",
+                "hostname": "192.168.1.6", "amtusername": "a", "amtpassword": "b", "amttls": 1});
+            vec![(Each(vec![Rights::MANAGE_DEVICES]), Changes, request)]
+        }
+        "scanamtdevice" => vec![(Session, Private, json!({"range": "192.168.1.1"}))],
+        "meshamtpolicy" => {
+            let request = json!({"meshid": group, "amtpolicy": {"type": 1}});
+            vec![(Each(vec![Rights::EDIT_GROUP]), Changes, request)]
+        }
+        "createDeviceShareLink" => {
+            let request =
+                json!({"nodeid": node, "guestname": "g", "p": 2, "consent": 0, "expire": 5});
+            vec![(sharing(), Changes, request)]
+        }
+        "deviceShares" => vec![(sharing(), Reads, json!({"nodeid": node}))],
+        "deviceMeshShares" => vec![(Sight, Reads, json!({"meshid": group}))],
+        "removeDeviceShare" => {
+            vec![(sharing(), Changes, json!({"nodeid": node, "publicid": "carols-share"}))]
+        }
+        "getcookie" => {
+            vec![(Each(vec![Rights::REMOTE_CONTROL]), Reads, json!({"nodeid": node}))]
+        }
+        "webrelay" => vec![(Sight, Reads, json!({"nodeid": node, "port": 80, "appid": 1}))],
+        "getClip" => {
+            vec![(Each(vec![Rights::REMOTE_CONTROL]), Reaches, json!({"nodeid": node}))]
+        }
+        "setClip" => {
+            let request = json!({"nodeid": node, "data": "x"});
+            vec![(Each(vec![Rights::REMOTE_CONTROL]), Reaches, request)]
+        }
+        "updateAgents" => {
+            vec![(Each(vec![Rights::FULL]), Reaches, json!({"nodeids": [node]}))]
+        }
+        "getmqttlogin" | "sendmqttmsg" => vec![(Session, Reads, json!({"nodeid": node}))],
+        "report" => {
+            let report = |kind: u32| json!({"type": kind, "groupBy": 1, "start": 0, "end": 1});
+            let records = OnServer(SiteRights::FULL);
+            let mut list: Vec<_> = (1..=3).map(|kind| (Session, Reads, report(kind))).collect();
+            list.push((records, Reads, report(4)));
+            list
+        }
+        // Without a place for files there are none; see `server`.
+        "files" => vec![(OnServer(SiteRights::FILES), Private, json!({}))],
+        "fileoperation" => {
+            let request = json!({"fileop": "createfolder", "path": ["user//grace"],
+                "newfolder": "x"});
+            vec![(OnServer(SiteRights::FILES), Private, request)]
+        }
+        "serverstats" => vec![(numbers(), Reads, json!({"interval": 1000}))],
+        "servertimelinestats" => vec![(numbers(), Reads, json!({"hours": 1}))],
+        "trafficstats" | "trafficdelta" => vec![(numbers(), Reads, json!({}))],
+        "serverversion" | "serverupdate" | "servererrors" => {
+            vec![(OnServer(SiteRights::UPDATE), Reads, json!({}))]
+        }
+        "serverclearerrorlog" | "serverconfig" => {
+            vec![(OnServer(SiteRights::UPDATE), Private, json!({}))]
+        }
+        "serverBackup" => vec![(OnServer(SiteRights::FULL), Reads, json!({}))],
+        "serverconsole" => {
+            ["help", "info", "usersessions", "dbstats", "showpaths", "certhashes", "badlogins"]
+                .map(|line| (OnServer(SiteRights::FULL), Reads, json!({"value": line})))
+                .into()
+        }
+        "traceinfo" => {
+            vec![(OnServer(SiteRights::FULL), Reaches, json!({"traceSources": ["web"]}))]
+        }
+        "plugins" | "pluginLatestCheck" | "addplugin" | "installplugin" | "disableplugin"
+        | "removeplugin" | "getpluginversions" | "plugin" | "distributeCore" | "meshToolInfo" => {
+            vec![(Session, Private, json!({}))]
+        }
         other => panic!("no case to try {other} with"),
     };
     let case = |(needs, effect, mut request): (Needs, Effect, Value)| {
@@ -322,5 +420,5 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
 
 /// All cases of the table.
 pub(super) fn all() -> impl Iterator<Item = Case> {
-    ACTIONS.iter().flat_map(|action| cases(action.name))
+    super::super::all().flat_map(|action| cases(action.name))
 }

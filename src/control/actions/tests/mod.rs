@@ -1,6 +1,7 @@
 //! The table of actions, tried on a small server.
 
 mod accounts;
+mod adding;
 mod agents;
 mod cases;
 mod devices;
@@ -10,6 +11,8 @@ mod invites;
 mod logins;
 mod people;
 mod replay;
+mod server;
+mod sharing;
 mod teams;
 mod walk;
 

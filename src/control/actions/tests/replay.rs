@@ -18,7 +18,7 @@ const TEAM: &str = "ugrp//UKXoHZ3NVGOo987M9LYnK1Q@y@Fc2ytvijmjC1I4gjFC22lD6U8eol
 const VM: &str = "node//$k4Fob78V3GRRa0jnORXOyEe@qH8LSWTl7X6xFSSJdBEpAOyZqeV8MprX5a07c0i";
 
 /// The captures replayed, in this order; each is the first of its name.
-const LABELS: [&str; 70] = [
+const LABELS: [&str; 85] = [
     "meshes",
     "nodes",
     "nodes one",
@@ -89,6 +89,21 @@ const LABELS: [&str; 70] = [
     "bob runcommands",
     "bob createusergroup",
     "bob createmesh",
+    "addlocaldevice err",
+    "addamtdevice wan",
+    "scanamtdevice wan",
+    "getmqttlogin",
+    "sendmqttmsg",
+    "plugins",
+    "traceinfo",
+    "traceinfo off",
+    "serverconsole bad",
+    "serverstats stop",
+    "serverclearerrorlog",
+    "bob deviceShares",
+    "bob createDeviceShareLink",
+    "bob serverstats",
+    "bob files",
 ];
 
 /// The captured server as it was.

@@ -1,0 +1,196 @@
+//! The server as its administrators see it: numbers, versions, errors, configuration, console.
+//!
+//! The site right is checked by the table; which of it a domain lets its administrators see
+//! (`myServer`) is checked here. Where it does not, nothing is answered, as in MeshCentral.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::config::{MyServer, redacted};
+use crate::hub::{Hub, troubles};
+use crate::model::{Event, EventKind, Millis, Target};
+
+use super::super::console;
+use super::super::statistics::{self, Traffic};
+use super::{Answer, Call};
+
+/// Least and most time between two `serverstats`, in milliseconds.
+const STATS_MIN: u32 = 1000;
+const STATS_MAX: u32 = 1_000_000;
+/// Longest history of numbers, in hours.
+const HOURS_MAX: u32 = 24 * 30;
+const HOUR: u64 = 3_600_000;
+/// Longest line typed into the console, in characters.
+const LINE_MAX: usize = 1024;
+
+fn visible(call: &Call, part: MyServer) -> bool {
+    call.hub().config().domain(&call.user.id.domain).my_server.contains(part)
+}
+
+/// `serverstats`: now and every `interval` milliseconds; without a good interval no more.
+pub(super) fn stats(call: &Call) -> Answer<'_> {
+    if !visible(call, MyServer::STATS) {
+        return Answer::none();
+    }
+    let interval = call.request.number("interval");
+    let interval = interval.filter(|ms| (STATS_MIN..=STATS_MAX).contains(ms));
+    let every = interval.map(|ms| Duration::from_millis(ms.into()));
+    call.remembered().stats_every.set(every);
+    match every {
+        Some(_) => Answer { frames: vec![text(call.hub())], ..Answer::none() },
+        None => Answer::none(),
+    }
+}
+
+/// The frame `serverstats`.
+pub(in super::super) fn text(hub: &Hub) -> String {
+    let mut frame = statistics::present(hub);
+    frame["action"] = "serverstats".into();
+    frame.to_string()
+}
+
+/// `servertimelinestats`: the numbers of the last hours.
+pub(super) fn timeline(call: &Call) -> Answer<'_> {
+    let hours = call.request.number("hours").filter(|hours| *hours <= HOURS_MAX);
+    let Some(hours) = hours.filter(|_| visible(call, MyServer::STATS)) else {
+        return Answer::none();
+    };
+    let then = Millis(call.hub().now().0.saturating_sub(u64::from(hours) * HOUR));
+    let series = call.control().series.borrow();
+    let events: Vec<_> = series.since(then).map(statistics::Sample::document).collect();
+    call.reply(json!({"events": events}))
+}
+
+/// `trafficstats`: what passed through since the start.
+pub(super) fn traffic(call: &Call) -> Answer<'_> {
+    let hub = call.hub();
+    call.reply(json!({"stats": Traffic::now(&hub.metrics).document(hub.now())}))
+}
+
+/// `trafficdelta`: what was added since this session last asked.
+pub(super) fn traffic_delta(call: &Call) -> Answer<'_> {
+    let hub = call.hub();
+    let now = Traffic::now(&hub.metrics);
+    let before = call.remembered().traffic.replace(now);
+    call.reply(json!({"delta": now.since(before).document(hub.now())}))
+}
+
+/// `serverversion`: the one that runs. Others are none of the server's business.
+pub(super) fn version(call: &Call) -> Answer<'_> {
+    if !visible(call, MyServer::UPGRADE) {
+        return Answer::none();
+    }
+    call.reply(json!({"tags": {"current": env!("CARGO_PKG_VERSION")}}))
+}
+
+/// `serverupdate`: not by itself.
+pub(super) fn update(call: &Call) -> Answer<'_> {
+    if !visible(call, MyServer::UPGRADE) {
+        return Answer::none();
+    }
+    call.notice(
+        "This server does not update itself. Install the new version as you installed this one.",
+        json!({"title": "Server update"}),
+    )
+}
+
+/// `serverBackup`: that is to a service in the cloud, and not from here.
+pub(super) fn backup(call: &Call) -> Answer<'_> {
+    if !visible(call, MyServer::BACKUP) {
+        return Answer::none();
+    }
+    call.notice(
+        "Run `meshboard backup` on the server, or have it back itself up with `autoBackup`.",
+        json!({"title": "Server backup"}),
+    )
+}
+
+/// `servererrors`: the last warnings and errors.
+pub(super) fn errors(call: &Call) -> Answer<'_> {
+    if !visible(call, MyServer::ERRORS) {
+        return Answer::none();
+    }
+    let text = Some(troubles::text()).filter(|text| !text.is_empty());
+    call.reply(json!({"data": text}))
+}
+
+/// `serverclearerrorlog`.
+pub(super) fn clear(call: &Call) -> Answer<'_> {
+    if visible(call, MyServer::ERRORS) {
+        call.audit(format_args!("cleared the list of errors"));
+        troubles::clear();
+    }
+    Answer::none()
+}
+
+/// `serverconfig`: `config.json` without its secrets.
+pub(super) fn config(call: &Call) -> Answer<'_> {
+    let premises = call.premises().filter(|_| visible(call, MyServer::CONFIG));
+    let Some(premises) = premises else { return Answer::none() };
+    Answer::later(async move {
+        let path = premises.config_file();
+        let text = blocking::unblock(move || std::fs::read_to_string(path)).await;
+        let data = text.ok().and_then(|text| redacted(&text));
+        call.reply(json!({"data": data}))
+    })
+}
+
+/// `traceinfo`: what is to be traced; kept by nobody, but told to the other administrators.
+pub(super) fn trace(call: &Call) -> Answer<'_> {
+    let sources = call.request.texts("traceSources", 64);
+    let is_empty = call.request.get("traceSources").is_some_and(|list| *list == json!([]));
+    if visible(call, MyServer::TRACE) && (sources.is_some() || is_empty) {
+        call.audit(format_args!("chose what is traced"));
+        let event = call
+            .event("traceinfo", EventKind::Server)
+            .to(Target::All)
+            .with("traceSources", sources.unwrap_or_default());
+        call.hub().publish(Event { kind: None, ..event.transient() });
+    }
+    Answer::none()
+}
+
+/// `serverconsole`: one line, one text.
+pub(super) fn console(call: &Call) -> Answer<'_> {
+    if !visible(call, MyServer::CONSOLE) {
+        return Answer::none();
+    }
+    let Some(line) = call.request.text_within("value", 1, LINE_MAX) else {
+        return Answer::none();
+    };
+    call.audit(format_args!("typed {line:?} into the console"));
+    let reply = console::run(call.control(), &call.user, line);
+    Answer::later(async move {
+        match reply.await {
+            text if text.is_empty() => Answer::none(),
+            text => call.reply(json!({"value": text})),
+        }
+    })
+}
+
+/// How many records of each kind there are, by MeshCentral's names.
+pub(in super::super) fn record_counts(hub: &Hub) -> Vec<(&'static str, usize)> {
+    let config = hub.config();
+    let mut counts = [0; 7];
+    for domain in config.domains.keys() {
+        let (groups, users) = (hub.store.groups(domain), hub.store.users(domain));
+        let devices = hub.store.devices(domain);
+        let seen = devices.iter().filter(|device| hub.store.last_seen(&device.id).is_some());
+        let tokens = users.iter().map(|user| hub.store.login_tokens(&user.id).len());
+        for (count, more) in counts.iter_mut().zip([
+            devices.len(),
+            groups.len(),
+            users.len(),
+            hub.store.user_groups(domain).len(),
+            seen.count(),
+            tokens.sum(),
+            0,
+        ]) {
+            *count += more;
+        }
+    }
+    counts[6] = hub.store.shares().len();
+    let names = ["node", "mesh", "user", "ugrp", "lastconnect", "logintoken", "deviceshare"];
+    names.into_iter().zip(counts).collect()
+}

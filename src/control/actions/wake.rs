@@ -1,0 +1,148 @@
+//! Waking devices: magic packets from the server into its own network, and from agents into theirs.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+use serde_json::{Value, json};
+
+use crate::config::Reach;
+use crate::model::{Device, Event, EventKind, Rights, Target};
+use crate::store::DetailKind;
+
+use super::device_reports::interfaces;
+use super::{Answer, Call, Choice};
+
+/// Most hardware addresses woken at a time.
+const MACS_MAX: usize = 64;
+/// A hardware address.
+type Mac = [u8; 6];
+
+/// `wakedevices`: one device is answered with what was done, several with "ok" each. Unlike
+/// MeshCentral, whoever may not wake a device is not announced as waking it.
+pub(super) fn wake(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
+    Answer::later(async move {
+        let is_single = devices.len() == 1;
+        let mut answer = Answer::none();
+        for choice in devices {
+            let text = match choice {
+                Choice::Granted(on) => wake_one(call, &on.device).await,
+                Choice::Denied | Choice::Unknown => "Invalid nodeid".to_owned(),
+            };
+            let result = if is_single { text.as_str() } else { "ok" };
+            answer = answer.and(call.answer(json!({"result": result})));
+        }
+        answer
+    })
+}
+
+async fn wake_one(call: &Call, device: &Device) -> String {
+    let hub = call.hub();
+    let event = call
+        .event("wakedevices", EventKind::Node)
+        .to(Target::All)
+        .with("nodeids", json!([device.id.to_string()]));
+    hub.publish(Event { kind: None, ..event.transient() });
+    let Some(detail) = hub.store.detail(&device.id, DetailKind::Network).await else {
+        return "No network information for this device".to_owned();
+    };
+    let macs = interfaces(&detail).map(|text| macs(text.get())).unwrap_or_default();
+    if macs.is_empty() {
+        return "No known MAC addresses for this device".to_owned();
+    }
+    if hub.config().settings.reach != Reach::Wan
+        && let Some(to) = call.premises().map(|premises| premises.wake_to)
+    {
+        let macs = macs.clone();
+        if let Err(error) = blocking::unblock(move || broadcast(&macs, to)).await {
+            log::warn!("wake-on-LAN packets to {to}: {error}");
+        }
+    }
+    let texts: Vec<_> = macs.iter().map(written).collect();
+    let message = json!({"action": "wakeonlan", "macs": texts});
+    let mut used = 0;
+    for agent in hub.agents() {
+        // Only agents of devices this user may wake: nobody uses other people's machines.
+        let Some(other) = hub.store.device(&agent.node) else { continue };
+        let rights = hub.rights_on_device(&call.user, &other);
+        if rights.allows(Rights::WAKE) && call.send_to_agent(&other, &message) {
+            used += 1;
+        }
+    }
+    call.audit(format_args!("woke {:?} ({}) through {used} devices", device.name, device.id));
+    format!("Used {used} device(s) to send wake packets")
+}
+
+/// The hardware addresses in a `netif2` object: lists of addresses by interface.
+fn macs(netif2: &str) -> BTreeSet<Mac> {
+    let interfaces: Value = serde_json::from_str(netif2).unwrap_or_default();
+    let lists = interfaces.as_object().into_iter().flat_map(|map| map.values());
+    lists
+        .filter_map(Value::as_array)
+        .flatten()
+        .filter_map(|address| parse(address.get("mac")?.as_str()?))
+        .take(MACS_MAX)
+        .collect()
+}
+
+/// Six hexadecimal pairs, not all zero.
+fn parse(text: &str) -> Option<Mac> {
+    let mut pairs = text.split(':');
+    let mut mac = [0; 6];
+    for byte in &mut mac {
+        // The standard library would take `+2` for a number, too.
+        let is_pair = |p: &&str| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(pairs.next().filter(is_pair)?, 16).ok()?;
+    }
+    (pairs.next().is_none() && mac != [0; 6]).then_some(mac)
+}
+
+fn written(mac: &Mac) -> String {
+    let pairs: Vec<_> = mac.iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
+}
+
+/// The packet a sleeping network card waits for: six bytes of ones, sixteen times its address.
+fn magic_packet(mac: &Mac) -> [u8; 102] {
+    let mut packet = [0xff; 102];
+    for place in packet[6..].chunks_exact_mut(6) {
+        place.copy_from_slice(mac);
+    }
+    packet
+}
+
+/// Sends one packet to each address; blocks for microseconds.
+fn broadcast(macs: &BTreeSet<Mac>, to: SocketAddr) -> std::io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.set_broadcast(true)?;
+    for mac in macs {
+        socket.send_to(&magic_packet(mac), to)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ETH0: Mac = [2, 0xfc, 0, 0, 0, 1];
+
+    #[test]
+    fn wake_packets_go_to_real_hardware_addresses_only() {
+        let netif2 = r#"{"lo":[{"mac":"00:00:00:00:00:00"}],"eth0":[{"mac":"02:FC:00:00:00:01"},
+            {"mac":"02:fc:00:00:00:01"}],"x":[{"mac":"gg:00:00:00:00:01"},{"mac":5},{},
+            {"mac":"02:FC:00:00:00:01:02"},{"mac":"+2:FC:00:00:00:01"}],"y":7}"#;
+        assert_eq!(macs(netif2).into_iter().collect::<Vec<_>>(), [ETH0]);
+        assert_eq!(written(&ETH0), "02:FC:00:00:00:01");
+        assert!(macs("nonsense").is_empty());
+    }
+
+    #[test]
+    fn a_sleeping_card_gets_its_magic_packet() {
+        let card = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        broadcast(&BTreeSet::from([ETH0]), card.local_addr().unwrap()).unwrap();
+        let mut packet = [0; 200];
+        let (len, _) = card.recv_from(&mut packet).unwrap();
+        assert_eq!((len, &packet[..12]), (102, &[&[0xff; 6][..], &ETH0].concat()[..]));
+        assert!(packet[6..102].chunks(6).all(|place| place == ETH0));
+    }
+}
