@@ -7,70 +7,12 @@
 mod common;
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
+use common::chromium::{run, workshop};
 use common::meshboard::Meshboard;
 use common::simulated::{self, Group, Keys, Live, Memory, identity};
-use common::{ADMIN, PASSWORD, Server, installation};
+use common::{ADMIN, PASSWORD, Server, chromium};
 use serde_json::{Value, json};
-
-/// What the tests run from, below `web/`.
-const SOURCES: [&str; 9] = [
-    ".npmrc",
-    ".prettierignore",
-    "package.json",
-    "package-lock.json",
-    "tsconfig.json",
-    "build.mjs",
-    "src",
-    "demo",
-    "test",
-];
-
-/// A copy of `web/` with everything its tests need, made once under `target/`.
-fn workshop() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let copy = root.join("target/web-tests");
-        fs::create_dir_all(&copy).expect("target is writable");
-        let _lock = installation::lock(&copy.join("lock"));
-        for name in SOURCES {
-            let _ = fs::remove_dir_all(copy.join(name));
-            copy_all(&root.join("web").join(name), &copy.join(name));
-        }
-        let lock = fs::read(copy.join("package-lock.json")).expect("it was copied");
-        let installed = copy.join("node_modules/.made-by");
-        if fs::read(&installed).ok().as_ref() != Some(&lock) {
-            run(&copy, "npm", &["ci", "--ignore-scripts", "--prefer-offline"]);
-            fs::write(installed, lock).expect("target is writable");
-        }
-        copy
-    })
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).expect("target is writable");
-        for entry in fs::read_dir(from).expect("it is there").flatten() {
-            copy_all(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        fs::copy(from, to).expect("target is writable");
-    }
-}
-
-fn run(folder: &Path, program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).current_dir(folder).output();
-    let output = output.unwrap_or_else(|error| panic!("{program} is needed: {error}"));
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}:\n{said}{errors}");
-}
 
 /// The server, and agents that come and go as a scenario asks.
 struct House {
@@ -100,28 +42,8 @@ impl House {
 
     /// The same; `host` is what the browser calls the server.
     fn play_at(&mut self, host: &str, scenario: &str) {
-        let mut child = Command::new("node")
-            .args(["test/browser/run.mjs", "server", scenario])
-            .current_dir(workshop())
-            .env("MESHBOARD_URL", format!("https://{host}:{}/", self.server.port()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("node is there");
-        let mut hands = child.stdin.take().expect("it is piped");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        for line in lines.map_while(Result::ok) {
-            match line.strip_prefix('@') {
-                Some(asked) => {
-                    let asked: Value = serde_json::from_str(asked).expect("scenarios ask in JSON");
-                    let answer = self.lend_a_hand(&asked);
-                    writeln!(hands, "{answer}").expect("the scenario waits");
-                }
-                None => println!("{line}"),
-            }
-        }
-        let status = child.wait().expect("it was started");
-        assert!(status.success(), "{scenario} failed, see above");
+        let url = format!("https://{host}:{}/", self.server.port());
+        chromium::play(&url, "server", scenario, |asked| self.lend_a_hand(asked));
     }
 
     fn lend_a_hand(&mut self, asked: &Value) -> Value {

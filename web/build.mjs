@@ -4,7 +4,7 @@
 //
 // Every file but the page itself carries the hash of its content in its name and may be cached for
 // ever. Beside each file lies its brotli and its gzip form; the program embeds those. --dev leaves
-// names readable and compresses nothing.
+// the names of entries readable and compresses nothing.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
@@ -36,29 +36,54 @@ const glob = {
   },
 };
 
+/** `import address from "worker:./name.ts"`: where the script of a worker is. It is bundled by itself:
+ * a worker shares nothing with the page. */
+const worker = (out, dev) => ({
+  name: "worker",
+  setup(builder) {
+    builder.onResolve({ filter: /^worker:/ }, ({ path, resolveDir }) => ({
+      namespace: "worker",
+      path: resolve(resolveDir, path.slice("worker:".length)),
+    }));
+    builder.onLoad({ filter: /.*/, namespace: "worker" }, async ({ path }) => {
+      const made = await build({ ...COMMON, entryPoints: [path], minify: !dev, write: false, format: "iife" });
+      const content = made.outputFiles[0].contents;
+      const name = `${basename(path, ".ts")}-${hashed(content)}.js`;
+      await mkdir(join(out, "assets"), { recursive: true });
+      await writeFile(join(out, "assets", name), content);
+      return { contents: `export default ${JSON.stringify(`assets/${name}`)};` };
+    });
+  },
+});
+
+/** What the page and its workers have in common. */
+const COMMON = {
+  absWorkingDir: here,
+  bundle: true,
+  target: ["es2022", "chrome123", "firefox121", "safari17.5"],
+  legalComments: "none",
+  charset: "utf8",
+  logLevel: "warning",
+};
+
 export async function bundle({ out, dev = false }) {
   const made = `${out}.new`;
   await rm(made, { recursive: true, force: true });
   await mkdir(made, { recursive: true });
   const result = await build({
-    absWorkingDir: here,
+    ...COMMON,
     entryPoints: { app: "src/main.tsx", style: "src/styles/index.css" },
     outdir: join(made, "assets"),
     entryNames: dev ? "[name]" : "[name]-[hash]",
-    chunkNames: dev ? "[name]" : "[name]-[hash]",
-    bundle: true,
+    chunkNames: "[name]-[hash]",
     splitting: true,
     format: "esm",
-    target: ["es2022", "chrome123", "firefox121", "safari17.5"],
     jsx: "automatic",
     jsxImportSource: "preact",
     minify: !dev,
     sourcemap: dev ? "inline" : false,
-    legalComments: "none",
-    charset: "utf8",
     metafile: true,
-    plugins: [glob],
-    logLevel: "warning",
+    plugins: [glob, worker(made, dev)],
   });
 
   const outputs = Object.entries(result.metafile.outputs);
@@ -99,12 +124,15 @@ function imported(outputs, name, seen = new Set()) {
   return [...seen];
 }
 
+function hashed(content) {
+  return createHash("sha256").update(content).digest("hex").slice(0, 8).toUpperCase();
+}
+
 /** Copies a file with its hash in its name; returns where it is served. */
 async function asset(out, source, dev) {
   const content = await readFile(join(here, source));
-  const hash = createHash("sha256").update(content).digest("hex").slice(0, 8).toUpperCase();
   const [stem, ending] = basename(source).split(".");
-  const name = dev ? basename(source) : `${stem}-${hash}.${ending}`;
+  const name = dev ? basename(source) : `${stem}-${hashed(content)}.${ending}`;
   await writeFile(join(out, "assets", name), content);
   return `assets/${name}`;
 }

@@ -1,4 +1,10 @@
-// What the build makes of `glob:` imports: the default exports of all files that match.
+// What the build makes of `glob:` imports: the default exports of all files that match; and of
+// `worker:` imports: where the worker's script is served.
+
+declare module "worker:*" {
+  const address: string;
+  export default address;
+}
 
 declare module "glob:./*.page.ts" {
   const pages: import("../app/registry.ts").Page[];

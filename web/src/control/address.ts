@@ -10,7 +10,17 @@ export function at(path: string): string {
 
 /** Where the control channel is. */
 export function channel(): string {
-  const url = new URL(at("control.ashx"), new URL(".", location.href));
+  return socket("control.ashx");
+}
+
+/** Where a viewer's end of a tunnel goes. */
+export function relay(query: string): string {
+  const address = socket("meshrelay.ashx");
+  return `${address}${address.includes("?") ? "&" : "?"}${query}`;
+}
+
+function socket(path: string): string {
+  const url = new URL(at(path), new URL(".", location.href));
   url.protocol = url.protocol.replace("http", "ws");
   url.hash = "";
   return url.href;

@@ -2,48 +2,9 @@
 // beside the browser would do: `ask` names it, the answer is what came of it.
 
 import { createHmac } from "node:crypto";
-import { createInterface } from "node:readline";
 
 import { accessible, check, open } from "./browser.mjs";
-
-const URL_ = process.env.MESHBOARD_URL;
-const ADMIN = { name: "admin", password: "Correct-Horse-8" };
-
-const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-
-/** Asks the test to do something outside of the browser. */
-async function ask(...words) {
-  console.log(`@${JSON.stringify(words)}`);
-  const { value } = await answers.next();
-  return JSON.parse(value);
-}
-
-async function logIn(page, { name, password } = ADMIN, address = "") {
-  await page.goto(URL_ + address);
-  await page.getByLabel("User name").fill(name);
-  await page.getByLabel("Password").fill(password);
-  await page.getByRole("button", { name: "Log in" }).click();
-}
-
-async function inside(page) {
-  await page.getByRole("navigation", { name: "Pages" }).waitFor();
-}
-
-/** Makes a group by the page; its short id. */
-async function makeGroup(page, name) {
-  await page.getByRole("link", { name: "Groups" }).click();
-  await page
-    .getByRole("button", { name: /New group|first group/ })
-    .first()
-    .click();
-  await page.getByRole("dialog").getByLabel("Name").fill(name);
-  await page.getByRole("button", { name: "Make the group" }).click();
-  await page.getByRole("heading", { name, level: 1 }).waitFor();
-  return decodeURIComponent(new URL(page.url()).hash.split("/")[2]);
-}
-
-/** One row of the device list. */
-const row = (page, name) => page.locator(".device-row").filter({ hasText: name });
+import { ADMIN, ask, inside, logIn, makeGroup, row, URL_ } from "./person.mjs";
 
 /** From the setup code to a device that connects, is renamed and goes. */
 export async function from_the_setup_code_to_a_device() {
