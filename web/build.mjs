@@ -46,7 +46,13 @@ const worker = (out, dev) => ({
       path: resolve(resolveDir, path.slice("worker:".length)),
     }));
     builder.onLoad({ filter: /.*/, namespace: "worker" }, async ({ path }) => {
-      const made = await build({ ...COMMON, entryPoints: [path], minify: !dev, write: false, format: "iife" });
+      const made = await build({
+        ...COMMON,
+        entryPoints: [path],
+        minify: !dev,
+        write: false,
+        format: "iife",
+      });
       const content = made.outputFiles[0].contents;
       const name = `${basename(path, ".ts")}-${hashed(content)}.js`;
       await mkdir(join(out, "assets"), { recursive: true });

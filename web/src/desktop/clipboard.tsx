@@ -7,7 +7,11 @@ import { attempt, toast } from "../parts/dialog.tsx";
 import { TextArea } from "../parts/field.tsx";
 import type { Seat } from "../tunnel/hooks.tsx";
 
-export function Clipboard(props: { clipboard: Seat["clipboard"]; type?: ((text: string) => void) | undefined; close(): void }) {
+export function Clipboard(props: {
+  clipboard: Seat["clipboard"];
+  type?: ((text: string) => void) | undefined;
+  close(): void;
+}) {
   const { clipboard, type, close } = props;
   const [text, setText] = useState("");
   const [note, setNote] = useState(clipboard ? "Reading…" : "");
@@ -36,7 +40,9 @@ export function Clipboard(props: { clipboard: Seat["clipboard"]; type?: ((text: 
       </p>
       <div class="actions">
         <Button onClick={() => void fetchHere()}>Take mine</Button>
-        <Button onClick={() => void attempt(() => navigator.clipboard.writeText(text), "Copied")}>Copy here</Button>
+        <Button onClick={() => void attempt(() => navigator.clipboard.writeText(text), "Copied")}>
+          Copy here
+        </Button>
         {type && (
           <Button
             disabled={text === ""}
@@ -49,7 +55,11 @@ export function Clipboard(props: { clipboard: Seat["clipboard"]; type?: ((text: 
           </Button>
         )}
         {clipboard && (
-          <Button kind="primary" disabled={text === ""} onClick={() => void attempt(() => clipboard.write(text), "Sent").then((sent) => sent && close())}>
+          <Button
+            kind="primary"
+            disabled={text === ""}
+            onClick={() => void attempt(() => clipboard.write(text), "Sent").then((sent) => sent && close())}
+          >
             Send
           </Button>
         )}

@@ -11,7 +11,10 @@ export type FromWorker =
   | { drawn: number; received: number }
   | { picture: number; blob: Blob };
 
-const scope = self as unknown as { postMessage(message: FromWorker): void; onmessage: (event: MessageEvent<ToWorker>) => void };
+const scope = self as unknown as {
+  postMessage(message: FromWorker): void;
+  onmessage: (event: MessageEvent<ToWorker>) => void;
+};
 let canvas: OffscreenCanvas | null = null;
 let context: OffscreenCanvasRenderingContext2D | null = null;
 

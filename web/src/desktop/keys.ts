@@ -123,9 +123,23 @@ export class Keyboard {
 
   /** Presses keys together, then lets them go. */
   chord(...names: string[]): Bytes[] {
-    const keys = names.map((name) => place({ code: name, key: "", ctrlKey: false, altKey: false, metaKey: false, shiftKey: false, altGraph: false, capsLock: false }));
+    const keys = names.map((name) =>
+      place({
+        code: name,
+        key: "",
+        ctrlKey: false,
+        altKey: false,
+        metaKey: false,
+        shiftKey: false,
+        altGraph: false,
+        capsLock: false,
+      }),
+    );
     const known = keys.filter((one): one is Held => one !== null && one !== "character");
-    return [...known.map(({ code, extended }) => key(code, true, extended)), ...known.reverse().map(({ code, extended }) => key(code, false, extended))];
+    return [
+      ...known.map(({ code, extended }) => key(code, true, extended)),
+      ...known.reverse().map(({ code, extended }) => key(code, false, extended)),
+    ];
   }
 
   /** Everything that is held goes up: the window lost the keyboard. */

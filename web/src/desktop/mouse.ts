@@ -22,7 +22,11 @@ interface Finger {
 }
 
 /** Watches `canvas`; `size` is the desktop's, in its own pixels. The result ends it. */
-export function watchPointer(canvas: HTMLCanvasElement, size: () => { width: number; height: number }, send: (bytes: Bytes) => void): () => void {
+export function watchPointer(
+  canvas: HTMLCanvasElement,
+  size: () => { width: number; height: number },
+  send: (bytes: Bytes) => void,
+): () => void {
   const fingers = new Map<number, Finger>();
   let begun: Finger | null = null;
   let dragging = false;
@@ -140,7 +144,8 @@ export function watchPointer(canvas: HTMLCanvasElement, size: () => { width: num
     const { x, y } = place(event);
     // Lines and pages to pixels; a notch of most mice is 100 of them.
     const pixels = event.deltaY * ([1, 33, 400][event.deltaMode] ?? 1);
-    if (pixels !== 0) send(wheel(x, y, Math.sign(-pixels) * Math.max(30, Math.min(600, Math.abs(pixels) * 1.2))));
+    if (pixels !== 0)
+      send(wheel(x, y, Math.sign(-pixels) * Math.max(30, Math.min(600, Math.abs(pixels) * 1.2))));
   };
   const menu = (event: Event) => event.preventDefault();
 

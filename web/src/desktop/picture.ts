@@ -8,7 +8,10 @@ import type { Told } from "./screen.ts";
 
 /** The one policy with which this page starts scripts: its own workers. */
 interface Policies {
-  createPolicy(name: string, rules: { createScriptURL(address: string): string }): { createScriptURL(address: string): string };
+  createPolicy(
+    name: string,
+    rules: { createScriptURL(address: string): string },
+  ): { createScriptURL(address: string): string };
 }
 let policy: ReturnType<Policies["createPolicy"]> | null = null;
 

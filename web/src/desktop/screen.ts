@@ -63,7 +63,8 @@ export class Screen<P extends Picture> {
         this.#queue.push(command);
         continue;
       }
-      if (command.width === 0 || command.height === 0 || command.width > SIDE || command.height > SIDE) continue;
+      if (command.width === 0 || command.height === 0 || command.width > SIDE || command.height > SIDE)
+        continue;
       if (this.#waiting + command.data.length > PILE) this.#drop();
       this.#waiting += command.data.length;
       this.#queue.push({ image: command, picture: null });

@@ -15,7 +15,17 @@ import { Keyboard } from "./keys.ts";
 import { watchPointer } from "./mouse.ts";
 import { Picture, type Rate } from "./picture.ts";
 import type { Told } from "./screen.ts";
-import { ALL, askDisplays, ctrlAltDel, lockInput, quality, refresh, select, shortQuality, type Bytes } from "./wire.ts";
+import {
+  ALL,
+  askDisplays,
+  ctrlAltDel,
+  lockInput,
+  quality,
+  refresh,
+  select,
+  shortQuality,
+  type Bytes,
+} from "./wire.ts";
 
 interface Quality {
   words: string;
@@ -82,10 +92,18 @@ export default function DesktopView({ seat }: { seat: Seat }) {
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `Desktop of ${seat.name.slice(0, 80)}`);
     parent.replaceChildren(canvas);
-    watchPointer(canvas, () => size.value, (said) => {
-      use(said);
-    });
-    canvas.addEventListener("pointerdown", ({ pointerType }) => hands.current && pointerType !== "touch" && sink.current?.focus({ preventScroll: true }));
+    watchPointer(
+      canvas,
+      () => size.value,
+      (said) => {
+        use(said);
+      },
+    );
+    canvas.addEventListener(
+      "pointerdown",
+      ({ pointerType }) =>
+        hands.current && pointerType !== "touch" && sink.current?.focus({ preventScroll: true }),
+    );
     const told = (one: Told) => {
       switch (one.is) {
         case "size": {
@@ -159,7 +177,9 @@ export default function DesktopView({ seat }: { seat: Seat }) {
       metaKey: event.metaKey,
       shiftKey: event.shiftKey,
       capsLock: event.getModifierState("CapsLock"),
-      altGraph: event.getModifierState("AltGraph") || (/Mac/.test(navigator.platform) && event.altKey && !event.ctrlKey && !event.metaKey),
+      altGraph:
+        event.getModifierState("AltGraph") ||
+        (/Mac/.test(navigator.platform) && event.altKey && !event.ctrlKey && !event.metaKey),
     });
     if (said === null) return;
     event.preventDefault();
@@ -177,9 +197,16 @@ export default function DesktopView({ seat }: { seat: Seat }) {
 
   const { is } = tunnel.state.value;
   const open = is === "open";
-  const chord = (words: string, ...keys: string[]): Item => ({ words, run: () => void use(...keyboard.chord(...keys)) });
+  const chord = (words: string, ...keys: string[]): Item => ({
+    words,
+    run: () => void use(...keyboard.chord(...keys)),
+  });
   const keys: Item[] = [
-    { words: "Ctrl+Alt+Del", run: () => void use(...(seat.windows ? [ctrlAltDel()] : keyboard.chord("ControlLeft", "AltLeft", "Delete"))) },
+    {
+      words: "Ctrl+Alt+Del",
+      run: () =>
+        void use(...(seat.windows ? [ctrlAltDel()] : keyboard.chord("ControlLeft", "AltLeft", "Delete"))),
+    },
     chord("Windows key", "MetaLeft"),
     chord("Win+R", "MetaLeft", "KeyR"),
     chord("Win+L", "MetaLeft", "KeyL"),
@@ -190,17 +217,27 @@ export default function DesktopView({ seat }: { seat: Seat }) {
     chord("Escape", "Escape"),
     chord("Print Screen", "PrintScreen"),
     "line",
-    seat.windows && { words: "Lock the keyboard there", checked: locked.value, run: () => void use(lockInput(!locked.value)) },
+    seat.windows && {
+      words: "Lock the keyboard there",
+      checked: locked.value,
+      run: () => void use(lockInput(!locked.value)),
+    },
     { words: "Lock the screen", icon: "lock", run: () => tunnel.tell("lock") },
   ];
-  const choices: Item[] = [...displays.value.ids].sort((a, b) => a - b).map((id) => ({
-    words: id === ALL ? "All displays" : `Display ${id}`,
-    checked: id === displays.value.selected,
-    run: () => say(select(id)),
-  }));
+  const choices: Item[] = [...displays.value.ids]
+    .sort((a, b) => a - b)
+    .map((id) => ({
+      words: id === ALL ? "All displays" : `Display ${id}`,
+      checked: id === displays.value.selected,
+      run: () => say(select(id)),
+    }));
   const showClipboard = () =>
     void dialog("Clipboard", (close) => (
-      <Clipboard clipboard={seat.clipboard} type={hands.current ? (text) => use(...keyboard.type(text)) : undefined} close={() => close()} />
+      <Clipboard
+        clipboard={seat.clipboard}
+        type={hands.current ? (text) => use(...keyboard.type(text)) : undefined}
+        close={() => close()}
+      />
     ));
   const snapshot = async () => {
     const blob = await picture.current?.snapshot();
@@ -214,25 +251,54 @@ export default function DesktopView({ seat }: { seat: Seat }) {
             Disconnect
           </Button>
         ) : (
-          <Button icon="desktop" kind="primary" disabled={!seat.online || is === "opening" || is === "asking"} onClick={() => start(tunnel)}>
+          <Button
+            icon="desktop"
+            kind="primary"
+            disabled={!seat.online || is === "opening" || is === "asking"}
+            onClick={() => start(tunnel)}
+          >
             Connect
           </Button>
         )}
-        {open && choices.length > 1 && <Menu label="Display" icon="devices" words={displays.value.selected === ALL ? "All" : displays.value.selected} start items={choices} />}
+        {open && choices.length > 1 && (
+          <Menu
+            label="Display"
+            icon="devices"
+            words={displays.value.selected === ALL ? "All" : displays.value.selected}
+            start
+            items={choices}
+          />
+        )}
         <Menu
           label="Quality"
           icon="gauge"
           words={chosen.words}
           start
-          items={QUALITIES.map((one) => ({ words: one.words, checked: one === chosen, run: () => setQuality(one) }))}
+          items={QUALITIES.map((one) => ({
+            words: one.words,
+            checked: one === chosen,
+            run: () => setQuality(one),
+          }))}
         />
         <Marks tunnel={tunnel} />
         {locked.value && <Badge kind="warn">Keyboard there is locked</Badge>}
         {(looking || seat.viewOnly) && <Badge>Looking only</Badge>}
         <span class="grow" />
-        {!seat.viewOnly && <Button icon="eye" kind="plain" label="Only look" aria-pressed={looking} onClick={() => setLooking(!looking)} />}
-        {!looking && !seat.limited && open && <Menu label="Special keys" icon="keyboard" kind="plain" items={keys} />}
-        {!looking && open && <Button icon="edit" kind="plain" label="Type" class="touch" onClick={() => sink.current?.focus()} />}
+        {!seat.viewOnly && (
+          <Button
+            icon="eye"
+            kind="plain"
+            label="Only look"
+            aria-pressed={looking}
+            onClick={() => setLooking(!looking)}
+          />
+        )}
+        {!looking && !seat.limited && open && (
+          <Menu label="Special keys" icon="keyboard" kind="plain" items={keys} />
+        )}
+        {!looking && open && (
+          <Button icon="edit" kind="plain" label="Type" class="touch" onClick={() => sink.current?.focus()} />
+        )}
         {open && !looking && <Button icon="paste" kind="plain" label="Clipboard" onClick={showClipboard} />}
         <Menu
           label="View"
@@ -246,7 +312,13 @@ export default function DesktopView({ seat }: { seat: Seat }) {
             open && { words: "Keep this picture", icon: "camera", run: () => void snapshot() },
           ]}
         />
-        <Button icon="full" kind="plain" label={full ? "Leave full screen" : "Full screen"} aria-pressed={full} onClick={() => void goFull()} />
+        <Button
+          icon="full"
+          kind="plain"
+          label={full ? "Leave full screen" : "Full screen"}
+          aria-pressed={full}
+          onClick={() => void goFull()}
+        />
       </div>
       <div class="stage">
         <div class={fit ? "place fit" : "place"} ref={place} tabIndex={fit ? -1 : 0} />
@@ -277,11 +349,20 @@ export default function DesktopView({ seat }: { seat: Seat }) {
   );
 }
 
-function Statistics(props: { size: { value: { width: number; height: number } }; rate: { value: Rate }; tunnel: Tunnel }) {
+function Statistics(props: {
+  size: { value: { width: number; height: number } };
+  rate: { value: Rate };
+  tunnel: Tunnel;
+}) {
   const words = useComputed(() => {
     const { width, height } = props.size.value;
     const { images, bytes: received } = props.rate.value;
-    return [`${width} × ${height}`, `${images} images/s`, `${bytes(received)}/s`, props.tunnel.rtt.value === null ? "" : `${props.tunnel.rtt.value} ms`].filter(Boolean);
+    return [
+      `${width} × ${height}`,
+      `${images} images/s`,
+      `${bytes(received)}/s`,
+      props.tunnel.rtt.value === null ? "" : `${props.tunnel.rtt.value} ms`,
+    ].filter(Boolean);
   });
   return (
     <div class="statistics small">

@@ -3,7 +3,15 @@
 // Everything here is total: bytes that are no command are skipped, never thrown about.
 
 export type FromAgent =
-  | { is: "image"; x: number; y: number; type: ImageType; data: Uint8Array<ArrayBuffer>; width: number; height: number }
+  | {
+      is: "image";
+      x: number;
+      y: number;
+      type: ImageType;
+      data: Uint8Array<ArrayBuffer>;
+      width: number;
+      height: number;
+    }
   | { is: "copy"; fromX: number; fromY: number; x: number; y: number; width: number; height: number }
   | { is: "size"; width: number; height: number }
   /** `selected` is one of `ids`, or `ALL`. */
@@ -192,7 +200,14 @@ export function unicode(unit: number, down: boolean): Bytes {
 }
 
 /** Bits of the buttons, as `pointer` takes them. */
-export const Button = { leftDown: 2, leftUp: 4, rightDown: 8, rightUp: 16, middleDown: 32, middleUp: 64 } as const;
+export const Button = {
+  leftDown: 2,
+  leftUp: 4,
+  rightDown: 8,
+  rightUp: 16,
+  middleDown: 32,
+  middleUp: 64,
+} as const;
 
 /** The pointer is at a place; `button` is what changes there, 0 for nothing. */
 export function pointer(x: number, y: number, button = 0): Bytes {

@@ -14,7 +14,8 @@ const MOST = 5_000;
 /** All files of a drop, those in folders too. The entries must be taken while the event runs. */
 export async function dropped(transfer: DataTransfer): Promise<Dropped[]> {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.() ?? null);
-  if (entries.every((entry) => entry === null)) return [...transfer.files].map((file) => ({ folders: [], file }));
+  if (entries.every((entry) => entry === null))
+    return [...transfer.files].map((file) => ({ folders: [], file }));
   const found: Dropped[] = [];
   for (const entry of entries) if (entry) await walk(entry, [], found);
   return found;
@@ -23,13 +24,17 @@ export async function dropped(transfer: DataTransfer): Promise<Dropped[]> {
 async function walk(entry: FileSystemEntry, folders: string[], found: Dropped[]): Promise<void> {
   if (found.length >= MOST || !isPlainName(entry.name)) return;
   if (entry.isFile) {
-    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
+    const file = await new Promise<File>((resolve, reject) =>
+      (entry as FileSystemFileEntry).file(resolve, reject),
+    );
     found.push({ folders, file });
     return;
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   for (;;) {
-    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
     if (some.length === 0) return;
     for (const inner of some) await walk(inner, [...folders, entry.name], found);
   }

@@ -12,11 +12,25 @@ import { join } from "./wire.ts";
 /** Largest file that is edited in the page. */
 export const EDITED = 1024 * 1024;
 
-export function edit(files: Files, folder: string, name: string, size: number, close: () => void, saved: () => void): VNode {
+export function edit(
+  files: Files,
+  folder: string,
+  name: string,
+  size: number,
+  close: () => void,
+  saved: () => void,
+): VNode {
   return <Editor {...{ files, folder, name, size, close, saved }} />;
 }
 
-function Editor(props: { files: Files; folder: string; name: string; size: number; close(): void; saved(): void }) {
+function Editor(props: {
+  files: Files;
+  folder: string;
+  name: string;
+  size: number;
+  close(): void;
+  saved(): void;
+}) {
   const { files, folder, name, close } = props;
   const [text, setText] = useState<string | null>(null);
   const [kept, setKept] = useState<Kept | null>(null);
@@ -24,15 +38,17 @@ function Editor(props: { files: Files; folder: string; name: string; size: numbe
   useEffect(() => {
     const stop = new AbortController();
     const memory = gather(EDITED);
-    files.download(join(folder, name), memory, () => {}, stop.signal).then(
-      async () => {
-        const blob = new Blob(memory.parts);
-        const read = decode(await blob.arrayBuffer());
-        setKept({ blob, ...read });
-        setText(read.text);
-      },
-      (error: Error) => setFailure(error.message),
-    );
+    files
+      .download(join(folder, name), memory, () => {}, stop.signal)
+      .then(
+        async () => {
+          const blob = new Blob(memory.parts);
+          const read = decode(await blob.arrayBuffer());
+          setKept({ blob, ...read });
+          setText(read.text);
+        },
+        (error: Error) => setFailure(error.message),
+      );
     return () => stop.abort();
   }, []);
   if (failure) return <Failure text={failure} />;
@@ -80,7 +96,12 @@ function decode(buffer: ArrayBuffer): Omit<Kept, "blob"> {
     const returns = lines.includes("\r\n");
     // A field of a page knows one end of a line; a file with both, or with zeros, would come back changed.
     const text = returns ? lines.replace(/\r\n/g, "\n") : lines;
-    return { text, returns, mark, editable: !/[\u0000\r]/.test(text) && !(returns && /(^|[^\r])\n/.test(lines)) };
+    return {
+      text,
+      returns,
+      mark,
+      editable: !/[\u0000\r]/.test(text) && !(returns && /(^|[^\r])\n/.test(lines)),
+    };
   } catch {
     return { text: "", returns: false, mark: "", editable: false };
   }

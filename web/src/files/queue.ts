@@ -48,7 +48,12 @@ export class Queue {
   }
 
   /** Fetches a file; `open` is called when its turn comes. */
-  download(folder: string, name: string, size: number, open: () => Promise<Sink & { close(): Promise<void> }>): void {
+  download(
+    folder: string,
+    name: string,
+    size: number,
+    open: () => Promise<Sink & { close(): Promise<void> }>,
+  ): void {
     this.#add("down", name, folder, size, async (files, job) => {
       job.done.value = 0;
       const sink = await open();
@@ -74,7 +79,18 @@ export class Queue {
   }
 
   #add(way: Job["way"], name: string, folder: string, total: number, run: Job["run"]): void {
-    const job: Job = { id: ++this.#next, way, name, folder, total, done: signal(0), state: signal<JobState>("waits"), words: signal(""), stop: new AbortController(), run };
+    const job: Job = {
+      id: ++this.#next,
+      way,
+      name,
+      folder,
+      total,
+      done: signal(0),
+      state: signal<JobState>("waits"),
+      words: signal(""),
+      stop: new AbortController(),
+      run,
+    };
     this.jobs.value = [...this.jobs.value, job];
     void this.#work();
   }
@@ -105,7 +121,10 @@ async function goOn(files: Files, folder: string, source: Source, there: number,
   const size = list.find(({ name, kind }) => name === source.name && kind === "file")?.size ?? there;
   if (size === 0 || size > source.size || size > COMPARED) return 0;
   job.words.value = "Comparing…";
-  const [theirs, ours] = await Promise.all([files.hash(folder, source.name, 120_000), sha384(source.slice(0, size))]);
+  const [theirs, ours] = await Promise.all([
+    files.hash(folder, source.name, 120_000),
+    sha384(source.slice(0, size)),
+  ]);
   job.words.value = "";
   return theirs === ours ? size : 0;
 }

@@ -118,7 +118,11 @@ export class Files {
   /** SHA-384 of a file on the device in hexadecimal digits; `null` if there is none. */
   async hash(path: string, name: string, patience = PATIENCE): Promise<string | null> {
     const reqid = ++this.#next;
-    const answer = await this.#ask(`hash ${reqid}`, { action: "uploadhash", reqid, path, name, tag: reqid }, patience);
+    const answer = await this.#ask(
+      `hash ${reqid}`,
+      { action: "uploadhash", reqid, path, name, tag: reqid },
+      patience,
+    );
     return typeof answer["hash"] === "string" ? answer["hash"].toLowerCase() : null;
   }
 
@@ -126,7 +130,13 @@ export class Files {
    * Sends a file. With `from` above 0 what is there is kept and the rest added. Rejects when the
    * agent refuses, `signal` is raised, or the tunnel ends.
    */
-  upload(path: string, source: Source, from: number, progress: (done: number) => void, stop: AbortSignal): Promise<void> {
+  upload(
+    path: string,
+    source: Source,
+    from: number,
+    progress: (done: number) => void,
+    stop: AbortSignal,
+  ): Promise<void> {
     if (this.#upload) return Promise.reject(new Error("Another file is being sent."));
     const reqid = ++this.#next;
     return new Promise<void>((resolve, reject) => {
@@ -152,7 +162,9 @@ export class Files {
         reading = true;
         try {
           while (!over && sent < source.size && flying.length < AHEAD) {
-            const data = new Uint8Array(await source.slice(sent, Math.min(sent + BLOCK, source.size)).arrayBuffer());
+            const data = new Uint8Array(
+              await source.slice(sent, Math.min(sent + BLOCK, source.size)).arrayBuffer(),
+            );
             if (over) return;
             if (data.length === 0) throw new Error("The file became shorter while it was sent.");
             this.line.send(escape(data));
@@ -177,8 +189,18 @@ export class Files {
         failed: finish,
       };
       stop.addEventListener("abort", abort);
-      const start = { action: "upload", reqid, path, name: source.name, size: source.size, ...(from > 0 ? { append: true } : {}) };
-      this.#ask(`upload ${reqid}`, start).then(() => void fill(), (error: Error) => finish(error));
+      const start = {
+        action: "upload",
+        reqid,
+        path,
+        name: source.name,
+        size: source.size,
+        ...(from > 0 ? { append: true } : {}),
+      };
+      this.#ask(`upload ${reqid}`, start).then(
+        () => void fill(),
+        (error: Error) => finish(error),
+      );
     });
   }
 
@@ -280,19 +302,23 @@ export class Files {
       case "uploaddone":
         return this.#settle(`done ${reqid}`, message);
       case "uploaderror":
-        if (this.#upload?.reqid === reqid) this.#upload?.failed(new Error("The device cannot write this file."));
+        if (this.#upload?.reqid === reqid)
+          this.#upload?.failed(new Error("The device cannot write this file."));
         return;
       case "download":
         if (this.#download?.id !== message["id"]) return;
         if (message["sub"] === "start") this.#download?.started();
-        else if (message["sub"] === "cancel") this.#download?.failed(new Error("The device cannot read this file."));
+        else if (message["sub"] === "cancel")
+          this.#download?.failed(new Error("The device cannot read this file."));
         return;
       case "dialogmessage":
         this.busy.value = busyWords(message);
         return;
       case "unziperror":
         this.busy.value = "";
-        this.onError(`The archive cannot be unpacked: ${typeof message["error"] === "string" ? message["error"].slice(0, 200) : "it is damaged"}`);
+        this.onError(
+          `The archive cannot be unpacked: ${typeof message["error"] === "string" ? message["error"].slice(0, 200) : "it is damaged"}`,
+        );
         return;
       case "refresh":
         this.onChange();

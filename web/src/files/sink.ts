@@ -60,5 +60,9 @@ export function give(blob: Blob, name: string): void {
 
 /** A name that hides nothing and goes nowhere. */
 function safe(name: string): string {
-  return name.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff/\\:*?"<>|]/g, "_").slice(-200) || "file";
+  return (
+    name
+      .replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff/\\:*?"<>|]/g, "_")
+      .slice(-200) || "file"
+  );
 }

@@ -45,13 +45,24 @@ function Row({ job, queue }: { job: Job; queue: Queue }) {
           {words && ` · ${words}`}
         </span>
         {state === "runs" && (
-          <div class="meter" role="progressbar" aria-label={`Progress of ${job.name.slice(0, 80)}`} aria-valuenow={Math.round(part * 100)} aria-valuemin={0} aria-valuemax={100}>
+          <div
+            class="meter"
+            role="progressbar"
+            aria-label={`Progress of ${job.name.slice(0, 80)}`}
+            aria-valuenow={Math.round(part * 100)}
+            aria-valuemin={0}
+            aria-valuemax={100}
+          >
             <i style={{ width: `${part * 100}%` }} />
           </div>
         )}
       </div>
-      {(state === "failed" || state === "stopped") && <Button small kind="plain" icon="restart" label="Try again" onClick={() => queue.again(job)} />}
-      {(state === "waits" || state === "runs") && <Button small kind="plain" icon="close" label="Stop" onClick={() => queue.stop(job)} />}
+      {(state === "failed" || state === "stopped") && (
+        <Button small kind="plain" icon="restart" label="Try again" onClick={() => queue.again(job)} />
+      )}
+      {(state === "waits" || state === "runs") && (
+        <Button small kind="plain" icon="close" label="Stop" onClick={() => queue.stop(job)} />
+      )}
     </li>
   );
 }

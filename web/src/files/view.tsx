@@ -102,7 +102,9 @@ export default function FilesView({ seat }: { seat: Seat }) {
   const upload = async (some: Dropped[]) => {
     if (some.length === 0) return;
     const folder = shown.current;
-    const there = new Map((entries ?? []).filter(({ kind }) => kind === "file").map(({ name, size }) => [name, size]));
+    const there = new Map(
+      (entries ?? []).filter(({ kind }) => kind === "file").map(({ name, size }) => [name, size]),
+    );
     const clashing = some.filter(({ folders, file }) => folders.length === 0 && there.has(file.name));
     const answer = clashing.length > 0 ? await askClash(clashing.map(({ file }) => file.name)) : "replace";
     if (answer === undefined) return;
@@ -128,17 +130,24 @@ export default function FilesView({ seat }: { seat: Seat }) {
   const rename = ({ name }: Entry) =>
     prompt("Rename", "Name", name, "Rename", (next) => {
       if (!isPlainName(next)) throw new Error("A name has no slashes in it.");
-      if (list.some((entry) => entry.name === next)) throw new Error("There is something of this name already.");
+      if (list.some((entry) => entry.name === next))
+        throw new Error("There is something of this name already.");
       files.rename(path, name, next);
       soon();
     });
   const remove = (some: Entry[]) =>
     confirm(
       some.length === 1 ? `Delete ${plain(some[0]?.name ?? "")}?` : `Delete ${count(some.length, "item")}?`,
-      <p>{some.some(({ kind }) => kind === "folder") ? "Folders go with everything in them. " : ""}Nothing brings it back.</p>,
+      <p>
+        {some.some(({ kind }) => kind === "folder") ? "Folders go with everything in them. " : ""}Nothing
+        brings it back.
+      </p>,
       "Delete",
       () => {
-        files.remove(path, some.map(({ name }) => name));
+        files.remove(
+          path,
+          some.map(({ name }) => name),
+        );
         soon();
       },
     );
@@ -156,36 +165,67 @@ export default function FilesView({ seat }: { seat: Seat }) {
       soon();
     });
   const pack = (some: Entry[]) =>
-    prompt("Pack into an archive", "Name of the archive", `${some.length === 1 ? (some[0]?.name ?? "files") : "files"}.zip`, "Pack", (name) => {
-      if (!isPlainName(name)) throw new Error("A name has no slashes in it.");
-      files.zip(path, name, some.map((entry) => entry.name));
-    });
+    prompt(
+      "Pack into an archive",
+      "Name of the archive",
+      `${some.length === 1 ? (some[0]?.name ?? "files") : "files"}.zip`,
+      "Pack",
+      (name) => {
+        if (!isPlainName(name)) throw new Error("A name has no slashes in it.");
+        files.zip(
+          path,
+          name,
+          some.map((entry) => entry.name),
+        );
+      },
+    );
   const act = ({ kind, name, size }: Entry) => {
     if (!isPlainName(name) && kind !== "drive") toast("This name cannot be part of a path.");
     else if (kind !== "file") void go(kind === "drive" ? name : join(path, name));
-    else if (size <= EDITED) void dialog(name, (close) => edit(files, path, name, size, close, soon), { wide: true });
+    else if (size <= EDITED)
+      void dialog(name, (close) => edit(files, path, name, size, close, soon), { wide: true });
     else download([{ kind, name, size, changed: 0 }]);
   };
-  const usable = selected.length > 0 && selected.every(({ name, kind }) => kind !== "drive" && isPlainName(name));
+  const usable =
+    selected.length > 0 && selected.every(({ name, kind }) => kind !== "drive" && isPlainName(name));
   const keep = (cut: boolean) => {
     clipboard.value = { cut, folder: path, names: selected.map(({ name }) => name) };
-    toast(`${count(selected.length, "item")} ready to be ${cut ? "moved" : "copied"}: open a folder and paste.`);
+    toast(
+      `${count(selected.length, "item")} ready to be ${cut ? "moved" : "copied"}: open a folder and paste.`,
+    );
   };
 
   return (
     <div class="session files">
       <div class="toolbar">
-        <Button icon="back" label="Folder above" disabled={!open || path === root} onClick={() => void go(seat.windows && !path.includes("/") ? "" : above(path) || root)} />
+        <Button
+          icon="back"
+          label="Folder above"
+          disabled={!open || path === root}
+          onClick={() => void go(seat.windows && !path.includes("/") ? "" : above(path) || root)}
+        />
         <Crumbs path={path} root={root} windows={seat.windows} go={(next) => void go(next)} />
         <Marks tunnel={tunnel} />
         <span class="grow" />
         <div class="search">
           <Icon name="search" />
-          <input type="search" class="input" aria-label="Filter this folder" placeholder="Filter" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
+          <input
+            type="search"
+            class="input"
+            aria-label="Filter this folder"
+            placeholder="Filter"
+            value={filter}
+            onInput={(event) => setFilter(event.currentTarget.value)}
+          />
         </div>
       </div>
       <div class="toolbar" role="toolbar" aria-label="Files">
-        <Button icon="upload" kind="primary" disabled={!open || drives} onClick={() => chooser.current?.click()}>
+        <Button
+          icon="upload"
+          kind="primary"
+          disabled={!open || drives}
+          onClick={() => chooser.current?.click()}
+        >
           Upload
         </Button>
         <input
@@ -199,22 +239,53 @@ export default function FilesView({ seat }: { seat: Seat }) {
             currentTarget.value = "";
           }}
         />
-        <Button icon="download" disabled={!open || !selected.some(({ kind }) => kind === "file")} onClick={() => download(selected)}>
+        <Button
+          icon="download"
+          disabled={!open || !selected.some(({ kind }) => kind === "file")}
+          onClick={() => download(selected)}
+        >
           Download
         </Button>
-        <Button icon="folder-new" label="New folder" disabled={!open || drives} onClick={() => void makeFolder()} />
-        <Button icon="edit" label="Rename" disabled={!open || !usable || !only} onClick={() => only && void rename(only)} />
-        <Button icon="trash" label="Delete" disabled={!open || !usable} onClick={() => void remove(selected)} />
+        <Button
+          icon="folder-new"
+          label="New folder"
+          disabled={!open || drives}
+          onClick={() => void makeFolder()}
+        />
+        <Button
+          icon="edit"
+          label="Rename"
+          disabled={!open || !usable || !only}
+          onClick={() => only && void rename(only)}
+        />
+        <Button
+          icon="trash"
+          label="Delete"
+          disabled={!open || !usable}
+          onClick={() => void remove(selected)}
+        />
         <Menu
           label="More"
           start
           items={[
             usable && { words: "Copy", icon: "copy", run: () => keep(false) },
             usable && { words: "Cut", icon: "move", run: () => keep(true) },
-            clipboard.value !== null && !drives && { words: `Paste ${count(clipboard.value.names.length, "item")}`, icon: "paste", run: paste },
+            clipboard.value !== null &&
+              !drives && {
+                words: `Paste ${count(clipboard.value.names.length, "item")}`,
+                icon: "paste",
+                run: paste,
+              },
             usable && { words: "Pack into a zip…", icon: "zip", run: () => void pack(selected) },
-            usable && only?.name.toLowerCase().endsWith(".zip") && { words: "Unpack here", icon: "zip", run: () => files.unzip(path, only.name) },
-            usable && only?.kind === "file" && only.size <= EDITED && { words: "Edit as text", icon: "edit", run: () => act(only) },
+            usable &&
+              only?.name.toLowerCase().endsWith(".zip") && {
+                words: "Unpack here",
+                icon: "zip",
+                run: () => files.unzip(path, only.name),
+              },
+            usable &&
+              only?.kind === "file" &&
+              only.size <= EDITED && { words: "Edit as text", icon: "edit", run: () => act(only) },
             "line",
             { words: "Read again", icon: "restart", run: refresh },
             { words: "Disconnect", icon: "stop", run: () => tunnel.stop() },
@@ -222,7 +293,8 @@ export default function FilesView({ seat }: { seat: Seat }) {
         />
         {selected.length > 0 && (
           <span class="small muted">
-            {count(selected.length, "item")}, {bytes(selected.reduce((sum, { kind, size }) => sum + (kind === "file" ? size : 0), 0))}
+            {count(selected.length, "item")},{" "}
+            {bytes(selected.reduce((sum, { kind, size }) => sum + (kind === "file" ? size : 0), 0))}
           </span>
         )}
         {files.busy.value && (
@@ -241,7 +313,9 @@ export default function FilesView({ seat }: { seat: Seat }) {
           event.preventDefault();
           setOver(true);
         }}
-        onDragLeave={(event) => !(event.currentTarget as Node).contains(event.relatedTarget as Node) && setOver(false)}
+        onDragLeave={(event) =>
+          !(event.currentTarget as Node).contains(event.relatedTarget as Node) && setOver(false)
+        }
         onDrop={(event) => {
           event.preventDefault();
           setOver(false);
@@ -249,11 +323,18 @@ export default function FilesView({ seat }: { seat: Seat }) {
         }}
       >
         {entries !== null && (failure || list.length === 0) ? (
-          <Empty icon={failure ? "warn" : "folder"} title={failure || (filter ? "Nothing fits" : "This folder is empty")}>
+          <Empty
+            icon={failure ? "warn" : "folder"}
+            title={failure || (filter ? "Nothing fits" : "This folder is empty")}
+          >
             {!failure && !filter && <p>Drop files here to upload them.</p>}
           </Empty>
         ) : (
-          <Virtual key={path} rows={list.map((entry) => ({ key: entry.name, height: 40, entry }))} label="Files">
+          <Virtual
+            key={path}
+            rows={list.map((entry) => ({ key: entry.name, height: 40, entry }))}
+            label="Files"
+          >
             {({ entry }) => (
               <div class={chosen.value.has(entry.name) ? "file-row chosen" : "file-row"}>
                 <Check
@@ -277,7 +358,13 @@ export default function FilesView({ seat }: { seat: Seat }) {
             )}
           </Virtual>
         )}
-        <Curtain tunnel={tunnel} seat={seat} icon="files" action="Look at the files" start={() => start(tunnel)} />
+        <Curtain
+          tunnel={tunnel}
+          seat={seat}
+          icon="files"
+          action="Look at the files"
+          start={() => start(tunnel)}
+        />
       </div>
       <Transfers queue={queue} />
     </div>
@@ -289,10 +376,22 @@ function sorted(entries: Entry[], filter: string): Entry[] {
   const wanted = filter.trim().toLowerCase();
   return entries
     .filter(({ name }) => name.toLowerCase().includes(wanted))
-    .sort((a, b) => order[a.kind] - order[b.kind] || a.name.localeCompare(b.name, undefined, { numeric: true }));
+    .sort(
+      (a, b) => order[a.kind] - order[b.kind] || a.name.localeCompare(b.name, undefined, { numeric: true }),
+    );
 }
 
-function Crumbs({ path, root, windows, go }: { path: string; root: string; windows: boolean; go(path: string): void }) {
+function Crumbs({
+  path,
+  root,
+  windows,
+  go,
+}: {
+  path: string;
+  root: string;
+  windows: boolean;
+  go(path: string): void;
+}) {
   const parts = crumbs(path);
   return (
     <nav class="crumbs" aria-label="Path">
@@ -300,7 +399,12 @@ function Crumbs({ path, root, windows, go }: { path: string; root: string; windo
         {windows ? "Drives" : "/"}
       </button>
       {parts.map(({ name, path }, n) => (
-        <button key={path} type="button" aria-current={n === parts.length - 1 ? "location" : undefined} onClick={() => go(path)}>
+        <button
+          key={path}
+          type="button"
+          aria-current={n === parts.length - 1 ? "location" : undefined}
+          onClick={() => go(path)}
+        >
           <Words text={name} />
         </button>
       ))}

@@ -24,7 +24,12 @@ export function entries(dir: unknown): Entry[] | null {
     const kind = kinds[t as number];
     if (typeof n !== "string" || n === "" || kind === undefined) continue;
     const changed = typeof d === "string" ? Date.parse(d) : 0;
-    read.push({ name: n, kind, size: typeof s === "number" && s >= 0 ? s : 0, changed: Number.isFinite(changed) ? changed : 0 });
+    read.push({
+      name: n,
+      kind,
+      size: typeof s === "number" && s >= 0 ? s : 0,
+      changed: Number.isFinite(changed) ? changed : 0,
+    });
   }
   return read;
 }

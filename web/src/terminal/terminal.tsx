@@ -29,7 +29,9 @@ const WINDOWS_SHELLS: Shell[] = [
 ];
 
 export default function TerminalView({ seat }: { seat: Seat }) {
-  const shells = (seat.windows ? WINDOWS_SHELLS : SHELLS).filter(({ protocol }) => !seat.only || seat.only.includes(protocol));
+  const shells = (seat.windows ? WINDOWS_SHELLS : SHELLS).filter(
+    ({ protocol }) => !seat.only || seat.only.includes(protocol),
+  );
   const [shell, setShell] = useState(shells[0] as Shell);
   const [searching, setSearching] = useState(false);
   const place = useRef<HTMLDivElement>(null);
@@ -48,14 +50,19 @@ export default function TerminalView({ seat }: { seat: Seat }) {
     screen.current?.fit();
     terminal?.reset();
     const size = { cols: terminal?.cols ?? 80, rows: terminal?.rows ?? 25 };
-    void tunnel.start(chosen.protocol, { ...size, xterm: true, ...(chosen.login ? { requireLogin: true } : {}) });
+    void tunnel.start(chosen.protocol, {
+      ...size,
+      xterm: true,
+      ...(chosen.login ? { requireLogin: true } : {}),
+    });
   };
   const tunnel = useTunnel(seat.way, speaker, start, seat.online);
 
   useEffect(() => {
     const root = document.documentElement;
     const system = matchMedia("(prefers-color-scheme: dark)");
-    const dark = () => (root.dataset["theme"] === undefined ? system.matches : root.dataset["theme"] === "dark");
+    const dark = () =>
+      root.dataset["theme"] === undefined ? system.matches : root.dataset["theme"] === "dark";
     const made = makeScreen(place.current as HTMLElement, dark());
     screen.current = made;
     const { terminal } = made;
@@ -80,13 +87,24 @@ export default function TerminalView({ seat }: { seat: Seat }) {
     const text = await navigator.clipboard.readText().catch(() => "");
     if (text === "") toast("The clipboard is empty, or this browser keeps it closed: press Ctrl+V.");
     else if (text.length <= PASTE_ASKS) screen.current?.terminal.paste(text);
-    else await confirm("Paste this much?", <p>{`These are ${text.length.toLocaleString("en-GB")} letters.`}</p>, "Paste", () => screen.current?.terminal.paste(text), "primary");
+    else
+      await confirm(
+        "Paste this much?",
+        <p>{`These are ${text.length.toLocaleString("en-GB")} letters.`}</p>,
+        "Paste",
+        () => screen.current?.terminal.paste(text),
+        "primary",
+      );
     screen.current?.terminal.focus();
   };
   const copy = async () => {
     const text = screen.current?.terminal.getSelection() ?? "";
     if (text === "") toast("Nothing is selected.");
-    else await navigator.clipboard.writeText(text).then(() => toast("Copied"), () => toast("This browser does not let the page copy."));
+    else
+      await navigator.clipboard.writeText(text).then(
+        () => toast("Copied"),
+        () => toast("This browser does not let the page copy."),
+      );
     screen.current?.terminal.focus();
   };
   const { is } = tunnel.state.value;
@@ -107,19 +125,35 @@ export default function TerminalView({ seat }: { seat: Seat }) {
             Disconnect
           </Button>
         ) : (
-          <Button icon="terminal" kind="primary" disabled={!seat.online || is === "opening" || is === "asking"} onClick={() => start(tunnel)}>
+          <Button
+            icon="terminal"
+            kind="primary"
+            disabled={!seat.online || is === "opening" || is === "asking"}
+            onClick={() => start(tunnel)}
+          >
             Connect
           </Button>
         )}
         {shells.length > 1 && <Menu label="Shell" icon="down" words={shell.words} start items={choices} />}
         <Marks tunnel={tunnel} />
         <span class="grow" />
-        <Button icon="search" kind="plain" label="Search" aria-pressed={searching} onClick={() => setSearching(!searching)} />
+        <Button
+          icon="search"
+          kind="plain"
+          label="Search"
+          aria-pressed={searching}
+          onClick={() => setSearching(!searching)}
+        />
         <Button icon="copy" kind="plain" label="Copy the selection" onClick={() => void copy()} />
         <Button icon="paste" kind="plain" label="Paste" disabled={!open} onClick={() => void paste()} />
         <Button icon="trash" kind="plain" label="Clear" onClick={() => screen.current?.terminal.clear()} />
       </div>
-      {searching && <Search screen={screen.current} close={() => (setSearching(false), screen.current?.terminal.focus())} />}
+      {searching && (
+        <Search
+          screen={screen.current}
+          close={() => (setSearching(false), screen.current?.terminal.focus())}
+        />
+      )}
       <div class="stage">
         <div class="place" ref={place} role="region" aria-label={`Terminal of ${seat.name.slice(0, 80)}`} />
         <Curtain tunnel={tunnel} seat={seat} icon="terminal" action="Connect" start={() => start(tunnel)} />

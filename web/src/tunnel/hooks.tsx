@@ -31,7 +31,12 @@ export interface Seat {
 const PAUSES = [1_000, 2_000, 4_000, 8_000, 15_000];
 
 /** A tunnel that lives as long as the component, and is opened again when it breaks. */
-export function useTunnel(way: Way, speaker: Speaker, start: (tunnel: Tunnel) => void, online: boolean): Tunnel {
+export function useTunnel(
+  way: Way,
+  speaker: Speaker,
+  start: (tunnel: Tunnel) => void,
+  online: boolean,
+): Tunnel {
   const held = useRef<Tunnel | null>(null);
   held.current ??= tunnel(way, speaker);
   const current = held.current;
@@ -56,7 +61,14 @@ export function useTunnel(way: Way, speaker: Speaker, start: (tunnel: Tunnel) =>
 }
 
 /** What is said instead of a picture; `null` while there is one. */
-export function Curtain(props: { tunnel: Tunnel; seat: Seat; icon: string; action: string; start(): void; children?: ComponentChildren }) {
+export function Curtain(props: {
+  tunnel: Tunnel;
+  seat: Seat;
+  icon: string;
+  action: string;
+  start(): void;
+  children?: ComponentChildren;
+}) {
   const { tunnel, seat } = props;
   const state = tunnel.state.value;
   if (state.is === "open") return null;
@@ -103,7 +115,9 @@ function words(state: TunnelState, { name, online }: Seat): string {
     case "refused":
       return online ? `The server refuses: ${plain(state.words)}` : `${device} is offline.`;
     case "denied":
-      return /denied|rejected|refused/i.test(state.words) ? `The person at ${device} refused.` : plain(state.words);
+      return /denied|rejected|refused/i.test(state.words)
+        ? `The person at ${device} refused.`
+        : plain(state.words);
     case "absent":
       return `The agent of ${device} did not come.`;
   }

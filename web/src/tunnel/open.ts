@@ -9,7 +9,8 @@ const browser: Surroundings = {
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => events.opened();
-    socket.onmessage = ({ data }) => (typeof data === "string" ? events.text(data) : events.data(data as ArrayBuffer));
+    socket.onmessage = ({ data }) =>
+      typeof data === "string" ? events.text(data) : events.data(data as ArrayBuffer);
     socket.onclose = ({ code }) => events.closed(code !== 1006);
     return {
       send: (data) => socket.readyState === WebSocket.OPEN && socket.send(data),
@@ -31,11 +32,13 @@ export function tunnel(way: Way, speaker: Speaker): Tunnel {
 /** With an account: the control channel gives proofs for both ends and sends the agent. */
 export function byAccount(client: ControlClient, nodeid: string): Way {
   let sender = "";
-  const query = (id: string, protocol: number) => `p=${protocol}&nodeid=${encodeURIComponent(nodeid)}&id=${id}`;
+  const query = (id: string, protocol: number) =>
+    `p=${protocol}&nodeid=${encodeURIComponent(nodeid)}&id=${id}`;
   return {
     async address(id, protocol) {
       const { cookie, rcookie } = await client.ask("authcookie");
-      if (typeof cookie !== "string" || typeof rcookie !== "string") throw new Error("The server gives no way to the device.");
+      if (typeof cookie !== "string" || typeof rcookie !== "string")
+        throw new Error("The server gives no way to the device.");
       sender = rcookie;
       return relay(`browser=1&${query(id, protocol)}&auth=${encodeURIComponent(cookie)}`);
     },

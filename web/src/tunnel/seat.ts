@@ -43,7 +43,8 @@ function readClipboard(nodeid: string): Promise<string> {
       clearTimeout(timer);
     };
     const off = client.on("msg", (frame) => {
-      if (frame["type"] !== "getclip" || frame["nodeid"] !== nodeid || typeof frame["data"] !== "string") return;
+      if (frame["type"] !== "getclip" || frame["nodeid"] !== nodeid || typeof frame["data"] !== "string")
+        return;
       end();
       resolve(frame["data"]);
     });

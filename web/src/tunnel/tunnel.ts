@@ -8,7 +8,14 @@
 import { signal, type Signal } from "@preact/signals";
 
 /** Numbers of the protocols in a tunnel. */
-export const Protocol = { shell: 1, desktop: 2, files: 5, powerShell: 6, userShell: 8, userPowerShell: 9 } as const;
+export const Protocol = {
+  shell: 1,
+  desktop: 2,
+  files: 5,
+  powerShell: 6,
+  userShell: 8,
+  userPowerShell: 9,
+} as const;
 
 export type TunnelState =
   | { is: "idle" }
@@ -121,7 +128,9 @@ export class Tunnel {
       this.#wire = this.around.open(address, {
         opened: () => {
           if (!current()) return;
-          this.way.send(id, protocol).catch((error: Error) => current() && this.#end("refused", error.message));
+          this.way
+            .send(id, protocol)
+            .catch((error: Error) => current() && this.#end("refused", error.message));
         },
         text: (text) => current() && this.#text(text, protocol, options),
         data: (data) => current() && this.speaker.data?.(data),
@@ -187,7 +196,8 @@ export class Tunnel {
       }
       case "metadata": {
         const { users } = message;
-        if (typeof users === "object" && users !== null) this.watchers.value = users as Record<string, number>;
+        if (typeof users === "object" && users !== null)
+          this.watchers.value = users as Record<string, number>;
         return;
       }
       case "console":
@@ -247,7 +257,9 @@ function parse(text: string): Record<string, unknown> | null {
   try {
     const message: unknown = JSON.parse(text);
     if (typeof message !== "object" || message === null) return null;
-    return "ctrlChannel" in message && String(message.ctrlChannel) === CONTROL ? (message as Record<string, unknown>) : null;
+    return "ctrlChannel" in message && String(message.ctrlChannel) === CONTROL
+      ? (message as Record<string, unknown>)
+      : null;
   } catch {
     return null;
   }

@@ -29,7 +29,10 @@ export async function inside(page) {
 /** Makes a group by the page; its short id. */
 export async function makeGroup(page, name) {
   await page.getByRole("link", { name: "Groups" }).click();
-  await page.getByRole("button", { name: /New group|first group/ }).first().click();
+  await page
+    .getByRole("button", { name: /New group|first group/ })
+    .first()
+    .click();
   await page.getByRole("dialog").getByLabel("Name").fill(name);
   await page.getByRole("button", { name: "Make the group" }).click();
   await page.getByRole("heading", { name, level: 1 }).waitFor();

@@ -49,14 +49,22 @@ export async function a_terminal_answers_is_resized_searched_and_opened_again() 
     await page.keyboard.type(`echo ${mark.slice(0, 3)}''${mark.slice(3)} $(stty size)\n`);
     const line = text.getByText(new RegExp(`${mark} \\d+ \\d+`));
     await line.waitFor();
-    return /(\d+) (\d+)\s*$/.exec((await line.innerText()).trim())?.slice(1).map(Number);
+    return /(\d+) (\d+)\s*$/
+      .exec((await line.innerText()).trim())
+      ?.slice(1)
+      .map(Number);
   };
   const before = await size();
   await page.setViewportSize({ width: 900, height: 700 });
   await until("the shell has fewer columns", async () => (await size())[1] < before[1]);
   await page.getByRole("button", { name: "Search" }).click();
   await page.getByLabel("Search in the terminal").fill("forty-42");
-  await until("it is found", () => page.locator(".xterm-selection div").count().then((n) => n > 0));
+  await until("it is found", () =>
+    page
+      .locator(".xterm-selection div")
+      .count()
+      .then((n) => n > 0),
+  );
   await page.getByLabel("Search in the terminal").fill("fifty-43");
   await page.locator("[aria-label='Search in the terminal'][aria-invalid=true]").waitFor();
   await page.keyboard.press("Escape");
@@ -98,7 +106,12 @@ export async function files_come_back_as_they_went() {
   check(!/[\u202a-\u202e]/.test(await page.locator(".stage").innerText()), "a name turns the line round");
   await accessible(page, "files");
 
-  const done = (number) => page.locator(".transfers").getByText("Done").nth(number - 1).waitFor();
+  const done = (number) =>
+    page
+      .locator(".transfers")
+      .getByText("Done")
+      .nth(number - 1)
+      .waitFor();
   await page.getByLabel("Files to upload").setInputFiles(join(folder, "large.bin"));
   await done(1);
   check(hash(await readFile(join(there, "large.bin"))) === hash(content), "the upload differs");
@@ -114,7 +127,10 @@ export async function files_come_back_as_they_went() {
   check(hash(await readFile(join(there, "large.bin"))) === hash(content), "the upload that went on differs");
 
   await page.getByLabel("Select large.bin").check();
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download", exact: true }).click()]);
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Download", exact: true }).click(),
+  ]);
   check(hash(await readFile(await download.path())) === hash(content), "the download differs");
 
   await page.getByRole("button", { name: "notes.txt" }).click();
@@ -140,24 +156,36 @@ export async function files_come_back_as_they_went() {
 async function seen(page) {
   const [download] = await Promise.all([
     page.waitForEvent("download"),
-    page.getByRole("button", { name: "View" }).click().then(() => page.getByRole("menuitem", { name: "Keep this picture" }).click()),
+    page
+      .getByRole("button", { name: "View" })
+      .click()
+      .then(() => page.getByRole("menuitem", { name: "Keep this picture" }).click()),
   ]);
   const png = await readFile(await download.path());
   return page.evaluate(async (text) => {
-    const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))]));
+    const bitmap = await createImageBitmap(
+      new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))]),
+    );
     const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
     context.drawImage(bitmap, 0, 0);
     const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
     const pixels = [];
     for (let y = 4; y < bitmap.height; y += 8)
-      for (let x = 4; x < bitmap.width; x += 8) pixels.push([...data.subarray((y * bitmap.width + x) * 4, (y * bitmap.width + x) * 4 + 3)]);
+      for (let x = 4; x < bitmap.width; x += 8)
+        pixels.push([...data.subarray((y * bitmap.width + x) * 4, (y * bitmap.width + x) * 4 + 3)]);
     return pixels;
   }, png.toString("base64"));
 }
 
 function distance(ours, theirs) {
   if (ours.length !== theirs.length) return 255;
-  return ours.reduce((sum, pixel, n) => sum + pixel.reduce((part, value, c) => part + Math.abs(value - theirs[n][c]), 0), 0) / (ours.length * 3);
+  return (
+    ours.reduce(
+      (sum, pixel, n) => sum + pixel.reduce((part, value, c) => part + Math.abs(value - theirs[n][c]), 0),
+      0,
+    ) /
+    (ours.length * 3)
+  );
 }
 
 async function sameAsScreen(page, what) {
@@ -191,10 +219,11 @@ export async function the_desktop_is_what_the_x_server_shows() {
   await sameAsScreen(page, "the change is seen");
   await accessible(page, "desktop");
 
-  const pointer = (x, y, mask) => until(`the pointer is at ${x}, ${y} with ${mask}`, async () => {
-    const [atX, atY, held] = await ask("pointer");
-    return (Math.abs(atX - x) <= 1 && Math.abs(atY - y) <= 1 && held === mask) || [atX, atY, held];
-  });
+  const pointer = (x, y, mask) =>
+    until(`the pointer is at ${x}, ${y} with ${mask}`, async () => {
+      const [atX, atY, held] = await ask("pointer");
+      return (Math.abs(atX - x) <= 1 && Math.abs(atY - y) <= 1 && held === mask) || [atX, atY, held];
+    });
   await page.mouse.move(...(await at(page, 200, 150)));
   await pointer(200, 150, 0);
   await page.mouse.move(...(await at(page, 300, 200)));
@@ -223,7 +252,10 @@ export async function the_desktop_is_what_the_x_server_shows() {
 export async function who_may_only_look_only_looks() {
   const { page, close } = await open({ acceptDownloads: true });
   await sit(page, "Desktop", { name: "bob", password: "Bobs-Word-1" });
-  check((await page.getByRole("link", { name: "Terminal", exact: true }).count()) === 0, "there is a terminal");
+  check(
+    (await page.getByRole("link", { name: "Terminal", exact: true }).count()) === 0,
+    "there is a terminal",
+  );
   check((await page.getByRole("link", { name: "Files", exact: true }).count()) === 0, "there are files");
   const before = await ask("pointer");
   await connect(page);
@@ -237,7 +269,11 @@ export async function who_may_only_look_only_looks() {
 
 /** Everything is there at 360 pixels, and a finger is enough. */
 export async function sessions_fit_on_a_phone() {
-  const { page, close } = await open({ viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
+  const { page, close } = await open({
+    viewport: { width: 360, height: 740 },
+    isMobile: true,
+    hasTouch: true,
+  });
   await sit(page, "Terminal");
   await page.getByRole("button", { name: "Connect" }).first().tap();
   await page.locator(".xterm-rows").getByText("#").first().waitFor();

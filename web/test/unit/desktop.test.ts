@@ -5,13 +5,18 @@ import { Keyboard, type KeyPress } from "../../src/desktop/keys.ts";
 import { PILE, Screen, type Told } from "../../src/desktop/screen.ts";
 import { ALL, key, pointer, quality, read, select, wheel } from "../../src/desktop/wire.ts";
 
-const bytes = (hex: string): ArrayBuffer => Uint8Array.from(Buffer.from(hex.replace(/\s/g, ""), "hex")).buffer;
-const hex = (all: Uint8Array[] | null): string[] => (all ?? []).map((one) => Buffer.from(one).toString("hex"));
+const bytes = (hex: string): ArrayBuffer =>
+  Uint8Array.from(Buffer.from(hex.replace(/\s/g, ""), "hex")).buffer;
+const hex = (all: Uint8Array[] | null): string[] =>
+  (all ?? []).map((one) => Buffer.from(one).toString("hex"));
 
 /** The head of a JPEG of a size, with as many bytes after it. */
 function jpeg(width: number, height: number, more = 0): string {
   const size = (n: number) => n.toString(16).padStart(4, "0");
-  return `ffd8 ffe0 0004 0000 ffc0 000b 08 ${size(height)} ${size(width)} 01 011100`.replace(/\s/g, "") + "00".repeat(more);
+  return (
+    `ffd8 ffe0 0004 0000 ffc0 000b 08 ${size(height)} ${size(width)} 01 011100`.replace(/\s/g, "") +
+    "00".repeat(more)
+  );
 }
 
 function tile(x: number, y: number, image: string): string {
@@ -32,8 +37,17 @@ test("commands of agents are read", () => {
     ["0058 0005 0e", [{ is: "cursor", css: "none" }]],
     ["0057 0005 01", [{ is: "input", locked: true }]],
     ["0041 0007 616263", [{ is: "words", words: "abc", alert: true }]],
-    ["0052 000e 0001 ff80 0000 0780 0438", [{ is: "places", places: [{ id: 1, x: -128, y: 0, width: 1920, height: 1080 }] }]],
-    ["0007 0008 0010 0010 0058 0005 03", [{ is: "size", width: 16, height: 16 }, { is: "cursor", css: "pointer" }]],
+    [
+      "0052 000e 0001 ff80 0000 0780 0438",
+      [{ is: "places", places: [{ id: 1, x: -128, y: 0, width: 1920, height: 1080 }] }],
+    ],
+    [
+      "0007 0008 0010 0010 0058 0005 03",
+      [
+        { is: "size", width: 16, height: 16 },
+        { is: "cursor", css: "pointer" },
+      ],
+    ],
     ["0063 0004", []],
   ];
   for (const [message, expected] of cases) assert.deepEqual(read(bytes(message)), expected, message);
@@ -43,16 +57,34 @@ test("an image tells its place and size, in a wrapper or not", () => {
   for (const more of [0, 70_000]) {
     const [image] = read(bytes(tile(480, 352, jpeg(64, 32, more))));
     assert.ok(image?.is === "image");
-    assert.deepEqual([image.x, image.y, image.width, image.height, image.type], [480, 352, 64, 32, "image/jpeg"]);
+    assert.deepEqual(
+      [image.x, image.y, image.width, image.height, image.type],
+      [480, 352, 64, 32, "image/jpeg"],
+    );
   }
 });
 
 test("bytes that are no command are no command, and nothing is thrown", () => {
-  const messages = ["", "00", "000700", "0007 0003", "0007 ffff 0500", "001b 0008 ffffffff 0003 0000", "001b 0008 00000003 0003 0000 0000", "0003 0008 0000 0000", "0003 000c 0000 0000 ffd8 ffff", "000b 0006 ffff", "0000 0000 0000 0000"];
+  const messages = [
+    "",
+    "00",
+    "000700",
+    "0007 0003",
+    "0007 ffff 0500",
+    "001b 0008 ffffffff 0003 0000",
+    "001b 0008 00000003 0003 0000 0000",
+    "0003 0008 0000 0000",
+    "0003 000c 0000 0000 ffd8 ffff",
+    "000b 0006 ffff",
+    "0000 0000 0000 0000",
+  ];
   for (const message of messages) assert.deepEqual(read(bytes(message)), [], message);
   let seed = 7;
   for (let n = 0; n < 20_000; n++) {
-    const random = Uint8Array.from({ length: n % 40 }, () => (seed = (seed * 1_103_515_245 + 12_345) & 0x7fffffff) >> 16);
+    const random = Uint8Array.from(
+      { length: n % 40 },
+      () => (seed = (seed * 1_103_515_245 + 12_345) & 0x7fffffff) >> 16,
+    );
     if (n % 2 && random.length > 1) random.set([0, [3, 7, 11, 12, 18, 27, 82, 88][n % 8] as number]);
     read(random.buffer);
   }
@@ -88,14 +120,30 @@ test("keys of all layouts type what stands on them", () => {
     ["a letter", press("KeyA", "a"), ["000100060041"]],
     ["the same letter where a French keyboard has it", press("KeyQ", "a"), ["000100060041"]],
     ["a digit", press("Digit1", "1"), ["000100060031"]],
-    ["a digit that needs Shift in France", press("Digit1", "1", { shiftKey: true }), ["00550007000031", "00550007010031"]],
+    [
+      "a digit that needs Shift in France",
+      press("Digit1", "1", { shiftKey: true }),
+      ["00550007000031", "00550007010031"],
+    ],
     ["Shift and a digit in the US", press("Digit1", "!", { shiftKey: true }), ["000100060031"]],
     ["a letter of its own", press("Semicolon", "ö"), ["005500070000f6", "005500070100f6"]],
     ["Cyrillic", press("KeyF", "а"), ["00550007000430", "00550007010430"]],
-    ["beyond the basic plane", press("KeyS", "😀"), ["0055000700d83d", "0055000701d83d", "0055000700de00", "0055000701de00"]],
-    ["AltGr", press("KeyE", "€", { altGraph: true, ctrlKey: true, altKey: true }), ["005500070020ac", "005500070120ac"]],
+    [
+      "beyond the basic plane",
+      press("KeyS", "😀"),
+      ["0055000700d83d", "0055000701d83d", "0055000700de00", "0055000701de00"],
+    ],
+    [
+      "AltGr",
+      press("KeyE", "€", { altGraph: true, ctrlKey: true, altKey: true }),
+      ["005500070020ac", "005500070120ac"],
+    ],
     ["a shortcut goes by its letter", press("KeyZ", "y", { ctrlKey: true }), ["000100060059"]],
-    ["a shortcut of a Cyrillic keyboard goes by its place", press("KeyC", "с", { ctrlKey: true }), ["000100060043"]],
+    [
+      "a shortcut of a Cyrillic keyboard goes by its place",
+      press("KeyC", "с", { ctrlKey: true }),
+      ["000100060043"],
+    ],
     ["an arrow", press("ArrowLeft", "ArrowLeft"), ["000100060425"]],
     ["the pad's Enter", press("NumpadEnter", "Enter"), ["00010006040d"]],
     ["a digit of the pad", press("Numpad7", "7"), ["000100060067"]],
@@ -110,7 +158,12 @@ test("keys of all layouts type what stands on them", () => {
 test("modifiers are lifted for a character and put back", () => {
   const keyboard = new Keyboard();
   keyboard.down(press("ShiftLeft", "Shift", { shiftKey: true }));
-  assert.deepEqual(hex(keyboard.down(press("Digit7", "/", { shiftKey: true }))), ["000100060110", "0055000700002f", "0055000701002f", "000100060010"]);
+  assert.deepEqual(hex(keyboard.down(press("Digit7", "/", { shiftKey: true }))), [
+    "000100060110",
+    "0055000700002f",
+    "0055000701002f",
+    "000100060010",
+  ]);
 });
 
 test("what is held goes up when the keyboard is lost, and only once", () => {

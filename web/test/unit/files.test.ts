@@ -17,7 +17,10 @@ class Agent {
   #sending: Uint8Array | null = null;
   mute = false;
   readonly session = new Files(
-    { say: (message) => this.#soon(() => this.#take(message as Record<string, unknown>)), send: (data) => this.#data(data) },
+    {
+      say: (message) => this.#soon(() => this.#take(message as Record<string, unknown>)),
+      send: (data) => this.#data(data),
+    },
     {
       after: (_ms, run) => {
         this.timers.push(run);
@@ -56,7 +59,16 @@ class Agent {
     const { reqid } = message;
     switch (message["action"]) {
       case "ls":
-        this.#say({ path: message["path"], reqid, dir: [...this.files].map(([name, data]) => ({ n: name.split("/").at(-1), t: 3, s: data.length, d: "2026-01-02T03:04:05Z" })) });
+        this.#say({
+          path: message["path"],
+          reqid,
+          dir: [...this.files].map(([name, data]) => ({
+            n: name.split("/").at(-1),
+            t: 3,
+            s: data.length,
+            d: "2026-01-02T03:04:05Z",
+          })),
+        });
         return;
       case "upload":
         if (message["path"] === "/forbidden") return this.#say({ action: "uploaderror", reqid });
@@ -68,7 +80,11 @@ class Agent {
         return this.#say({ action: "uploaddone", reqid });
       case "uploadhash": {
         const data = this.files.get(path);
-        return this.#say({ action: "uploadhash", reqid, hash: data ? createHash("sha384").update(data).digest("hex").toUpperCase() : null });
+        return this.#say({
+          action: "uploadhash",
+          reqid,
+          hash: data ? createHash("sha384").update(data).digest("hex").toUpperCase() : null,
+        });
       }
       case "download":
         return this.#download(message);
@@ -90,7 +106,11 @@ class Agent {
 }
 
 function source(name: string, data: Uint8Array): Source {
-  return { name, size: data.length, slice: (from, to) => new Blob([Uint8Array.from(data.subarray(from, to))]) };
+  return {
+    name,
+    size: data.length,
+    slice: (from, to) => new Blob([Uint8Array.from(data.subarray(from, to))]),
+  };
 }
 
 /** Bytes with `{` and zero where blocks begin. */
@@ -128,7 +148,10 @@ test("downloads of every size come unchanged", async () => {
 
 test("what the agent refuses is told", async () => {
   const agent = new Agent();
-  await assert.rejects(agent.session.upload("/forbidden", source("a", noise(9)), 0, nothing, never), /cannot write/);
+  await assert.rejects(
+    agent.session.upload("/forbidden", source("a", noise(9)), 0, nothing, never),
+    /cannot write/,
+  );
   await assert.rejects(agent.session.download("/none", { write: nothing }, nothing, never), /cannot read/);
 });
 
@@ -144,7 +167,11 @@ test("an agent that says nothing is not waited for", async () => {
 test("a broken connection fails everything that is under way", async () => {
   const agent = new Agent();
   agent.mute = true;
-  const [list, up, down] = [agent.session.list("/"), agent.session.upload("/", source("a", noise(9)), 0, nothing, never), agent.session.download("/a", { write: nothing }, nothing, never)];
+  const [list, up, down] = [
+    agent.session.list("/"),
+    agent.session.upload("/", source("a", noise(9)), 0, nothing, never),
+    agent.session.download("/a", { write: nothing }, nothing, never),
+  ];
   agent.session.lose();
   for (const one of [list, up, down]) await assert.rejects(one, /broke/);
 });
@@ -152,7 +179,13 @@ test("a broken connection fails everything that is under way", async () => {
 test("an upload is stopped, and another can follow", async () => {
   const agent = new Agent();
   const stop = new AbortController();
-  const up = agent.session.upload("/home", source("a.bin", noise(BLOCK * 50)), 0, () => stop.abort(), stop.signal);
+  const up = agent.session.upload(
+    "/home",
+    source("a.bin", noise(BLOCK * 50)),
+    0,
+    () => stop.abort(),
+    stop.signal,
+  );
   await assert.rejects(up, /Stopped/);
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(agent.asked.at(-1)?.["action"], "uploadcancel");
@@ -183,7 +216,10 @@ test("a queue sends one file after the other and goes on after a failure", async
   queue.upload("/home", source("b", noise(9)));
   await new Promise((resolve) => (queue.onArrival = resolve));
   await new Promise((resolve) => setImmediate(resolve));
-  assert.deepEqual(queue.jobs.value.map(({ state }) => state.value), ["failed", "done"]);
+  assert.deepEqual(
+    queue.jobs.value.map(({ state }) => state.value),
+    ["failed", "done"],
+  );
 });
 
 test("names are parts of paths or they are not", () => {
@@ -197,12 +233,26 @@ test("paths of both kinds of systems are joined and cut", () => {
   assert.equal(join("", "C:"), "C:");
   assert.equal(join("C:", "Users"), "C:/Users");
   assert.deepEqual(["/etc/ssl", "/etc", "/", "C:/Users", "C:"].map(above), ["/etc", "/", "", "C:", ""]);
-  assert.deepEqual(crumbs("/etc/ssl").map(({ path }) => path), ["/etc", "/etc/ssl"]);
-  assert.deepEqual(crumbs("C:/Users").map(({ path }) => path), ["C:", "C:/Users"]);
+  assert.deepEqual(
+    crumbs("/etc/ssl").map(({ path }) => path),
+    ["/etc", "/etc/ssl"],
+  );
+  assert.deepEqual(
+    crumbs("C:/Users").map(({ path }) => path),
+    ["C:", "C:/Users"],
+  );
 });
 
 test("entries of a folder are taken as far as they are entries", () => {
-  const dir = [{ n: "a", t: 3, s: 5, d: "2026-01-02T03:04:05Z" }, { n: "b", t: 2 }, { n: 7, t: 3 }, { n: "c", t: 9 }, null, "x", { n: "d", t: 3, s: -1, d: "never" }];
+  const dir = [
+    { n: "a", t: 3, s: 5, d: "2026-01-02T03:04:05Z" },
+    { n: "b", t: 2 },
+    { n: 7, t: 3 },
+    { n: "c", t: 9 },
+    null,
+    "x",
+    { n: "d", t: 3, s: -1, d: "never" },
+  ];
   assert.deepEqual(entries(dir), [
     { name: "a", kind: "file", size: 5, changed: Date.UTC(2026, 0, 2, 3, 4, 5) },
     { name: "b", kind: "folder", size: 0, changed: 0 },

@@ -19,7 +19,11 @@ class World {
         open: (url, events) => {
           const socket = { url, events, sent: [] as string[], closed: false };
           this.sockets.push(socket);
-          return { send: (data) => socket.sent.push(String(data)), close: () => (socket.closed = true), waiting: () => 0 };
+          return {
+            send: (data) => socket.sent.push(String(data)),
+            close: () => (socket.closed = true),
+            waiting: () => 0,
+          };
         },
         now: () => this.time,
         after: (ms, run) => {
@@ -35,7 +39,12 @@ class World {
           if (this.refusal) throw this.refusal;
         },
       },
-      { opened: () => this.heard.push("opened"), ended: () => this.heard.push("ended"), text: (text) => this.heard.push(text), ...speaker },
+      {
+        opened: () => this.heard.push("opened"),
+        ended: () => this.heard.push("ended"),
+        text: (text) => this.heard.push(text),
+        ...speaker,
+      },
     );
   }
 
@@ -71,7 +80,12 @@ class World {
 test("options, then the protocol's number, then everything else", async () => {
   const world = await World.open("c", { cols: 80, rows: 25 });
   const [options, protocol] = world.socket.sent;
-  assert.deepEqual(JSON.parse(options as string), { ctrlChannel: "102938", type: "options", cols: 80, rows: 25 });
+  assert.deepEqual(JSON.parse(options as string), {
+    ctrlChannel: "102938",
+    type: "options",
+    cols: 80,
+    rows: 25,
+  });
   assert.equal(protocol, "1");
   assert.deepEqual(world.state, { is: "open", recorded: false });
   assert.deepEqual(world.heard, ["opened"]);
@@ -163,6 +177,13 @@ test("words from an attempt that was left change nothing", async () => {
 
 test("texts that are no control messages belong to the protocol", async () => {
   const world = await World.open();
-  for (const text of ['{"action":"download"}', "{", "plain", '{"ctrlChannel":"1","type":"ping"}']) world.socket.events.text(text);
-  assert.deepEqual(world.heard, ["opened", '{"action":"download"}', "{", "plain", '{"ctrlChannel":"1","type":"ping"}']);
+  for (const text of ['{"action":"download"}', "{", "plain", '{"ctrlChannel":"1","type":"ping"}'])
+    world.socket.events.text(text);
+  assert.deepEqual(world.heard, [
+    "opened",
+    '{"action":"download"}',
+    "{",
+    "plain",
+    '{"ctrlChannel":"1","type":"ping"}',
+  ]);
 });

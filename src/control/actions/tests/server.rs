@@ -85,10 +85,11 @@ fn a_tunnel_cookie_is_for_the_device_and_what_was_asked_for() {
             json!({"nodeid": node_id(2).to_string(), "tcpport": 22}),
         ),
         (
-            json!({"nodeid": node_id(2).to_string(), "tcpport": "x", "tcpaddr": "10.0.0.5",
-            "tag": "novnc"}),
+            json!({"nodeid": node_id(2).to_string(), "tcpport": 5900,
+            "tcpaddr": "10.0.0.5", "tag": "novnc"}),
             json!(null),
-            json!({"nodeid": node_id(2).to_string(), "tcpaddr": "10.0.0.5", "p": 12}),
+            json!({"nodeid": node_id(2).to_string(), "tcpport": 5900, "tcpaddr": "10.0.0.5",
+            "p": 12}),
         ),
         (
             json!({"nodeid": node_id(5).key.text(), "tcpport": 80, "tag": "http"}),

@@ -7,6 +7,9 @@ export default {
   title: "Files",
   order: 40,
   visible: (device, rights) =>
-    (device.mtype ?? 2) === 2 && has(rights, Right.remoteControl) && !limited(rights, Right.noFiles) && !limited(rights, Right.viewOnly),
+    (device.mtype ?? 2) === 2 &&
+    has(rights, Right.remoteControl) &&
+    !limited(rights, Right.noFiles) &&
+    !limited(rights, Right.viewOnly),
   show: lazy(() => import("./files.tsx")),
 } satisfies DeviceTab;

@@ -7,6 +7,9 @@ export default {
   title: "Terminal",
   order: 30,
   visible: (device, rights) =>
-    (device.mtype ?? 2) === 2 && has(rights, Right.remoteControl) && !limited(rights, Right.noTerminal) && !limited(rights, Right.viewOnly),
+    (device.mtype ?? 2) === 2 &&
+    has(rights, Right.remoteControl) &&
+    !limited(rights, Right.noTerminal) &&
+    !limited(rights, Right.viewOnly),
   show: lazy(() => import("./terminal.tsx")),
 } satisfies DeviceTab;
