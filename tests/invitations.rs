@@ -22,7 +22,7 @@ fn page(server: &Meshboard, path: &str) -> (u16, String) {
 
 /// The targets of a page's links.
 fn links(page: &str) -> Vec<String> {
-    let starts = page.match_indices("href=\"").map(|(at, start)| &page[at + start.len()..]);
+    let starts = page.match_indices("<a href=\"").map(|(at, start)| &page[at + start.len()..]);
     starts.map(|rest| rest.split('"').next().unwrap_or_default().replace("&amp;", "&")).collect()
 }
 
