@@ -130,6 +130,10 @@ impl Server for Board {
         self.process = launch(self.architecture, self.data.path(), self.port);
     }
 
+    fn login_key(&self) -> String {
+        self.command(&["login-key"]).trim().to_owned()
+    }
+
     fn forget_web_certificate(&self) {
         forget_web_certificate(self.data.path());
     }
