@@ -256,7 +256,7 @@ fn enroll(hub: &Hub, id: NodeId, group: &Group, who: &Identified, remote: Socket
     let mut event = Event::new("addnode", device.id.domain.clone())
         .kind(EventKind::Node)
         .with("node", hub.device_document(&device))
-        .with("msgid", 84)
+        .with("msgid", 57)
         .with("msgArgs", vec![device.name.clone(), group.name.clone()])
         .with("msg", format!("Added device {} to device group {}", device.name, group.name));
     event.targets = hub.device_targets(&device);

@@ -90,7 +90,7 @@ pub fn holders_of(store: &Store, domain: &DomainId, target: &LinkTarget) -> Vec<
 
 /// `links` of a group: with names.
 struct NamedLinks<'a>(&'a [Holder]);
-/// `links` of a device: without names.
+/// `links` of a device: accounts with names, user groups without.
 struct PlainLinks<'a>(&'a [Holder]);
 
 impl Serialize for NamedLinks<'_> {
@@ -109,10 +109,15 @@ impl Serialize for NamedLinks<'_> {
 impl Serialize for PlainLinks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(serde::Serialize)]
-        struct Plain {
+        struct Plain<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            name: Option<&'a str>,
             rights: u32,
         }
-        serializer.collect_map(self.0.iter().map(|h| (&h.id, Plain { rights: h.rights.bits() })))
+        serializer.collect_map(self.0.iter().map(|h| {
+            let name = h.id.starts_with("user/").then_some(h.name.as_str());
+            (&h.id, Plain { name, rights: h.rights.bits() })
+        }))
     }
 }
 
@@ -365,10 +370,10 @@ impl Serialize for AccountDocument<'_> {
         }
         if let Some(email) = &user.email {
             map.serialize_entry("email", email)?;
-            map.serialize_entry("emailVerified", &user.email_verified)?;
+            entry(&mut map, "emailVerified", Some(true).filter(|_| user.email_verified))?;
         }
         entry(&mut map, "realname", user.real_name.as_ref())?;
-        map.serialize_entry("siteadmin", &user.site.bits())?;
+        entry(&mut map, "siteadmin", nonzero(user.site.bits()))?;
         entry(&mut map, "removeRights", nonzero(user.remove_rights.bits()))?;
         entry(&mut map, "consent", nonzero(user.consent))?;
         entry(&mut map, "quota", user.quota)?;
@@ -401,14 +406,15 @@ impl Serialize for KnownAccount<'_> {
             #[serde(skip_serializing_if = "Option::is_none")]
             otpsecret: Option<u32>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            otpkeys: Option<usize>,
+            otpkeys: Option<u32>,
             #[serde(skip_serializing_if = "Option::is_none")]
             otphkeys: Option<usize>,
         }
         let count = |n: usize| (n != 0).then_some(n);
+        // As MeshCentral: whether any is left, not how many.
         let unused = |factors: &Factors| {
             let codes = filled(&factors.backup_codes)?;
-            Some(codes.iter().filter(|code| !code.used).count())
+            Some(u32::from(codes.iter().any(|code| !code.used)))
         };
         Members {
             account: AccountDocument(self.user),

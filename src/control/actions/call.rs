@@ -377,7 +377,12 @@ impl Call {
 
     /// An event of this user's doing, without targets but the user.
     pub(super) fn event(&self, action: &'static str, kind: EventKind) -> Event {
-        Event::new(action, self.user.id.domain.clone()).kind(kind).actor(&self.user.id)
+        let event = Event::new(action, self.user.id.domain.clone()).kind(kind).actor(&self.user.id);
+        // An account is shown as it was named; its id is in lower case.
+        match self.user.name.as_str() {
+            name if name == self.user.id.name() => event,
+            name => event.with("username", name),
+        }
     }
 
     /// An event of this user's doing about `device`, to all who may see it.

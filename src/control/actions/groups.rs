@@ -152,7 +152,9 @@ pub(super) fn edit(call: &Call, on: OnGroup) -> Answer<'_> {
         Ok(changes) => changes,
         Err(dup) => return call.result(&format!("Error, invite code \"{dup}\" already in use.")),
     };
-    let Some(text) = describe(&group, &changes) else { return call.result("ok") };
+    let Some(text) = describe(&on.group.name, &group.name, &changes) else {
+        return call.result("ok");
+    };
     let commit = call.put(group.clone());
     call.audit(format_args!("changed device group {:?} ({}): {text}", group.name, group.id));
     let numbers: Vec<u32> = changes.iter().map(|change| change.number()).collect();
@@ -189,8 +191,11 @@ pub(super) fn meshchange(call: &Call, group: &Group) -> Event {
         .group_event("meshchange", group)
         .with("name", group.name.as_str())
         .with("mtype", group.kind.mtype())
-        .with("desc", group.desc.as_str())
         .with("links", links);
+    let event = match group.desc.as_str() {
+        "" => event,
+        desc => event.with("desc", desc),
+    };
     let event = match &group.invite {
         Some(invite) => event.with("invite", to_value(&InviteDocument(invite))),
         None => event,
@@ -232,9 +237,12 @@ impl Change {
 }
 
 /// One sentence about all changes; `None` if there are none.
-fn describe(group: &Group, changes: &[Change]) -> Option<String> {
+fn describe(old_name: &str, name: &str, changes: &[Change]) -> Option<String> {
     let (first, rest) = changes.split_first()?;
-    let mut text = format!("Device group \"{}\" {} changed", group.name, first.noun());
+    let mut text = match first {
+        Change::Name => format!("Device group name changed from \"{old_name}\" to \"{name}\""),
+        first => format!("Device group \"{name}\" {} changed", first.noun()),
+    };
     for change in rest {
         text.push_str(" and ");
         text.push_str(change.noun());

@@ -105,8 +105,8 @@ fn apply(call: &Call, user: &mut User) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The site rights `user` gets if `wanted` are asked for. Nobody changes own ones: no accidental
-/// lock-out, no self-promotion.
+/// The site rights `user` gets if `wanted` are asked for: what was asked, or no change. Nobody
+/// changes own ones: no accidental lock-out, no self-promotion.
 fn site_rights(call: &Call, user: &User, wanted: SiteRights) -> SiteRights {
     if user.id == call.user.id {
         return user.site;
@@ -116,7 +116,7 @@ fn site_rights(call: &Call, user: &User, wanted: SiteRights) -> SiteRights {
     }
     let held = call.user.site & (SiteRights::USER_GROUPS | SiteRights::RECORDINGS);
     let may = LIMITING | SiteRights::MANAGE_USERS | held;
-    (user.site - may) | (wanted & may)
+    if may.contains(user.site ^ wanted) { wanted } else { user.site }
 }
 
 /// `groups`: the realms of an account. Who has realms of its own cannot move an account out of
@@ -149,6 +149,7 @@ pub(super) fn delete(call: &Call, user: Rc<User>) -> Answer<'_> {
     let mut event = call
         .event("accountremove", EventKind::User)
         .with("msgid", 63)
+        .with("username", user.name.as_str())
         .with("msg", "Account removed");
     // MeshCentral names the removed account here, not who removed it.
     event.actor = Some(user.id.clone());

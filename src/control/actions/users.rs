@@ -189,7 +189,9 @@ pub(super) fn email_address(text: Option<&str>) -> Option<String> {
     let text = text.filter(|text| text.len() <= EMAIL_MAX)?;
     let (name, host) = text.split_once('@')?;
     let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '<' | '>' | '"');
-    let ok = !name.is_empty() && host.contains('.') && !name.contains(bad) && !host.contains(bad);
+    // As MeshCentral: a top-level domain has two letters or more.
+    let top = host.rsplit_once('.').is_some_and(|(rest, top)| !rest.is_empty() && top.len() > 1);
+    let ok = !name.is_empty() && top && !name.contains(bad) && !host.contains(bad);
     ok.then(|| text.to_lowercase())
 }
 
@@ -236,7 +238,7 @@ fn make(call: &Call, mut user: User) -> Answer<'static> {
         .with("msg", format!("Account created, {what} is {shown}"));
     // MeshCentral names the new account here, not its maker.
     event.actor = Some(user.id.clone());
-    hub.publish(event);
+    hub.publish(event.with("username", user.name.as_str()));
     answer
 }
 

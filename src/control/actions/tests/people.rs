@@ -151,7 +151,12 @@ fn managers_give_and_take_what_they_may_and_no_more() {
         result(&manager, request);
         world.account("carol")
     };
-    assert_eq!(edit(json!({"siteadmin": -1})).site.bits(), 2 | 32 | 64 | 128 | 512);
+    let may = 2 | 32 | 64 | 128 | 512;
+    assert_eq!(edit(json!({"siteadmin": may})).site.bits(), may);
+    for beyond in [u32::MAX, may | 1, may | 256] {
+        let kept = edit(json!({"siteadmin": beyond})).site.bits();
+        assert_eq!(kept, may, "a request for more changes nothing");
+    }
     assert_eq!(edit(json!({"siteadmin": 0})).site.bits(), 0);
     assert_eq!(edit(json!({"removeRights": 8})).remove_rights.bits(), 8);
     assert_eq!(edit(json!({"removeRights": 24})).remove_rights.bits(), 24);
