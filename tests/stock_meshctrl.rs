@@ -6,8 +6,7 @@ mod common;
 
 use std::process::Output;
 
-use common::simulated::{self, Group, Keys, Live, Memory, identity};
-use common::{ADMIN, MeshCtrl, Meshboard, PASSWORD, Server};
+use common::{ADMIN, MeshCtrl, Meshboard, PASSWORD, Server, simulated_agent};
 use serde_json::{Value, json};
 
 against_both_servers! {
@@ -21,24 +20,6 @@ against_both_servers! {
     a_listener_sees_a_device_come_and_go,
     events_are_listed_afterwards,
     an_acknowledged_rename_survives_a_restart,
-}
-
-/// A connected simulated agent whose core runs.
-fn agent(server: &dyn Server, group: &str) -> Live {
-    let hash = server.meshctrl().server_info("agentCertHash");
-    let group = Group {
-        mesh: identity::from_text(group).expect("a group id has 48 bytes"),
-        server: identity::from_text(&hash).expect("a server id has 48 bytes"),
-    };
-    let url = format!("wss://127.0.0.1:{}/agent.ashx", server.port());
-    let url = simulated::Server::parse(&url).expect("a valid URL");
-    let identity = Keys::for_fleet(8, 2048).expect("target is writable").agent(0);
-    let live = Live::connect(&url, identity, group, Memory::default());
-    live.core_runs();
-    server.meshctrl().wait_for_device("is this agent", |device| {
-        device["_id"] == live.node() && device["conn"] == 1
-    });
-    live
 }
 
 fn group_names(meshctrl: &MeshCtrl) -> Vec<Value> {
@@ -88,7 +69,7 @@ fn devices_are_renamed_moved_and_removed(server: &mut dyn Server) {
     let meshctrl = server.meshctrl();
     let office = server.add_group("office");
     let attic = server.add_group("attic");
-    let live = agent(server, &office);
+    let live = simulated_agent(server, &office);
     let node = live.node();
 
     meshctrl.ok(&["editdevice", "--id", node, "--name", "Küche", "--desc", "old", "--icon", "4"]);
@@ -104,7 +85,7 @@ fn devices_are_renamed_moved_and_removed(server: &mut dyn Server) {
     // An agent that comes back stays where it was moved to, whatever its .msh says, and keeps
     // its name.
     live.stop();
-    let live = agent(server, &office);
+    let live = simulated_agent(server, &office);
     let device = meshctrl.device(live.node()).expect("it is listed");
     assert_eq!((&device["meshid"], &device["name"]), (&json!(attic), &json!("Küche")));
 
@@ -115,7 +96,7 @@ fn devices_are_renamed_moved_and_removed(server: &mut dyn Server) {
 }
 
 fn a_command_comes_back_with_its_output(server: &mut dyn Server) {
-    let live = agent(server, &server.add_group("office"));
+    let live = simulated_agent(server, &server.add_group("office"));
     server.meshctrl().run_on_device(live.node(), "uname -a", "ran: uname -a");
     let received = live.json("runcommands");
     assert_eq!(received["cmds"], "uname -a");
@@ -124,7 +105,7 @@ fn a_command_comes_back_with_its_output(server: &mut dyn Server) {
 }
 
 fn a_toast_reaches_the_agent(server: &mut dyn Server) {
-    let live = agent(server, &server.add_group("office"));
+    let live = simulated_agent(server, &server.add_group("office"));
     let arguments =
         ["devicetoast", "--id", live.node(), "--title", "Tea", "--msg", "It's \"four\""];
     server.meshctrl().ok(&arguments);
@@ -136,7 +117,7 @@ fn a_toast_reaches_the_agent(server: &mut dyn Server) {
 }
 
 fn power_actions_reach_the_agent(server: &mut dyn Server) {
-    let live = agent(server, &server.add_group("office"));
+    let live = simulated_agent(server, &server.add_group("office"));
     for (option, action) in [("--off", 2), ("--reset", 3), ("--sleep", 4)] {
         server.meshctrl().ok(&["devicepower", "--id", live.node(), option]);
         assert_eq!(live.json("poweraction")["actiontype"], action, "{option}");
@@ -148,7 +129,7 @@ fn a_listener_sees_a_device_come_and_go(server: &mut dyn Server) {
     let listener =
         server.meshctrl().watch(&["showevents", "--filter", "addnode,nodeconnect,removenode"]);
     listener.wait_for_line(|line| line.starts_with("Connected"));
-    let live = agent(server, &group);
+    let live = simulated_agent(server, &group);
     let node = live.node().to_owned();
     listener.wait_for_line(|line| line.contains("\"action\": \"addnode\""));
     listener.wait_for_line(|line| line.contains("\"action\": \"nodeconnect\""));
@@ -176,7 +157,7 @@ fn events_are_listed_afterwards(server: &mut dyn Server) {
 }
 
 fn an_acknowledged_rename_survives_a_restart(server: &mut dyn Server) {
-    let live = agent(server, &server.add_group("office"));
+    let live = simulated_agent(server, &server.add_group("office"));
     server.meshctrl().ok(&["editdevice", "--id", live.node(), "--name", "kitchen"]);
     let node = live.node().to_owned();
     live.stop();

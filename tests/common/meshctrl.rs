@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::process::Process;
 use super::{PATIENCE, installation};
 
+/// What [`MeshCtrl::wait_for_agent`] has run on the device, perhaps more than once.
+pub const PROBE: &str = "echo forty-$((6*7))";
+
 /// `meshctrl` for one account of one server.
 pub struct MeshCtrl {
     url: String,
@@ -123,6 +126,26 @@ impl MeshCtrl {
                 None => panic!("no device that {what}; there are {devices:#?}"),
             }
         }
+    }
+
+    /// Waits for a device with a stock agent that has told everything about itself and answers;
+    /// its id.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn wait_for_agent(&self) -> String {
+        let device = self.wait_for_device("has told who it is", |device| {
+            device["conn"] == 1
+                && device["osdesc"].is_string()
+                && device["agent"]["core"].is_string()
+        });
+        let device = device["_id"].as_str().expect("an id is text").to_owned();
+        self.run_on_device(&device, PROBE, "forty-42");
+        let deadline = Instant::now() + PATIENCE;
+        while self.json(&["deviceinfo", "--id", &device])["Networking"].is_null() {
+            assert!(Instant::now() < deadline, "{device} has not told its network interfaces");
+        }
+        device
     }
 
     /// Runs a shell command on a device until its output comes back: a device is connected a

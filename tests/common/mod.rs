@@ -26,14 +26,18 @@ pub mod simulated;
 pub mod socket;
 pub mod stock_agent;
 pub mod stock_server;
+pub mod transcript;
 pub mod viewer;
 pub mod x_server;
 
 use std::time::Duration;
 
+use simulated::{Group, Keys, Memory, identity};
+
 pub use meshboard::Meshboard;
 pub use meshctrl::MeshCtrl;
 pub use process::Process;
+pub use simulated::Live;
 pub use stock_agent::{Architecture, StockAgent};
 pub use stock_server::StockServer;
 pub use viewer::{Control, Viewer};
@@ -87,6 +91,27 @@ pub trait Server {
         assert_eq!(status, 200, "/meshsettings of {group}");
         body
     }
+}
+
+/// A connected simulated agent whose core runs.
+///
+/// # Panics
+/// If the server does not let it in.
+pub fn simulated_agent(server: &dyn Server, group: &str) -> Live {
+    let hash = server.meshctrl().server_info("agentCertHash");
+    let group = Group {
+        mesh: identity::from_text(group).expect("a group id has 48 bytes"),
+        server: identity::from_text(&hash).expect("a server id has 48 bytes"),
+    };
+    let url = format!("wss://127.0.0.1:{}/agent.ashx", server.port());
+    let url = simulated::Server::parse(&url).expect("a valid URL");
+    let identity = Keys::for_fleet(8, 2048).expect("target is writable").agent(0);
+    let live = Live::connect(&url, identity, group, Memory::default());
+    live.core_runs();
+    server.meshctrl().wait_for_device("is this agent", |device| {
+        device["_id"] == live.node() && device["conn"] == 1
+    });
+    live
 }
 
 /// Deletes `webserver-cert-*` in a data folder.

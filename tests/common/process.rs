@@ -84,6 +84,16 @@ impl Process {
         }
     }
 
+    /// Whether it prints such a line in time.
+    pub fn prints(&self, patience: Duration, wanted: impl Fn(&str) -> bool) -> bool {
+        let mut found = false;
+        self.wait(patience, |lines| {
+            found = lines.stdout.iter().any(|line| wanted(line));
+            found || lines.open_streams == 0
+        });
+        found
+    }
+
     /// Waits until the program has ended by itself; `None` if it did not in time.
     pub fn wait_for_end(&mut self, patience: Duration) -> Option<ExitStatus> {
         let ended = self.wait(patience, |lines| lines.open_streams == 0);
