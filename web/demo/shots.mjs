@@ -74,7 +74,7 @@ async function factor(page) {
 }
 
 async function select(page) {
-  for (const name of ["study", "nas", "kitchen-board"]) {
+  for (const name of ["reception", "till-1", "label-printer"]) {
     const box = page.getByLabel(`Select ${name}`, { exact: true });
     if (await box.isVisible()) await box.check();
   }
