@@ -79,6 +79,16 @@ export async function two_thousand_devices_are_smooth() {
   const rows = await page.locator(".device-row").count();
   check(rows > 5 && rows < 60, `${rows} of 2,000 rows are in the page`);
 
+  const spilt = await page.evaluate(
+    () =>
+      [...document.querySelectorAll(".device-row")].filter((row) =>
+        [...row.children].some(
+          (part) => part.getBoundingClientRect().bottom > row.getBoundingClientRect().bottom,
+        ),
+      ).length,
+  );
+  check(spilt === 0, `${spilt} rows do not hold what is in them`);
+
   let storm = 0;
   const timer = setInterval(() => {
     for (let n = 0; n < 40; n++) {
