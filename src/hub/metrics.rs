@@ -58,6 +58,8 @@ pub struct Metrics {
     pub agents: AtomicU64,
     /// Control sessions open now.
     pub sessions: AtomicU64,
+    /// Sessions through the relay that run now.
+    pub tunnels: AtomicU64,
     /// Devices known.
     pub devices: AtomicU64,
     /// Agents let in since the start.
@@ -86,6 +88,7 @@ impl Default for Metrics {
             heartbeat: AtomicU64::new(0),
             agents: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
+            tunnels: AtomicU64::new(0),
             devices: AtomicU64::new(0),
             agent_connects: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),

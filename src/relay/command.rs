@@ -73,6 +73,9 @@ impl Introduction<'_> {
     /// the sharer may do comes with it.
     fn true_rights(&self) -> Rights {
         match self.guest {
+            Some(_) if self.rights.restricted(Rights::VIEW_ONLY) => {
+                self.rights & (Rights::REMOTE_CONTROL | Rights::VIEW_ONLY)
+            }
             Some(_) => self.rights & Rights::REMOTE_CONTROL,
             None => self.rights,
         }

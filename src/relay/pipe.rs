@@ -257,7 +257,9 @@ impl Pipe {
     /// Ends both sides: what was on the way to them is delivered first. Takes at most
     /// [`DELIVERY`] and [`FAREWELL`].
     pub async fn part(&mut self) {
-        let Self { viewer, agent, .. } = self;
+        let Self { viewer, agent, observer } = self;
+        // Nothing more passes.
+        *observer = None;
         futures_lite::future::zip(viewer.part(), agent.part()).await;
     }
 }

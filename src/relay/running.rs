@@ -15,7 +15,7 @@ use crate::model::{Event, EventKind, Target};
 /// A tunnel both ends of which are there.
 pub(super) struct Running {
     hub: Rc<Hub>,
-    id: Box<str>,
+    pub(super) id: Box<str>,
     pub(super) link: Rc<TunnelLink>,
     _registered: Registered,
 }

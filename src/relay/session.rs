@@ -14,7 +14,7 @@ use async_io::Timer;
 use futures_lite::future::{or, poll_fn};
 use log::{debug, info};
 
-use crate::hub::{Refused, TunnelLink, TunnelMessage, TunnelPurpose};
+use crate::hub::{Refused, TunnelLink, TunnelMessage};
 use crate::ws::{Opcode, Socket};
 
 use super::admission::{Who, enter};
@@ -133,12 +133,13 @@ async fn join(room: &Rc<Room>, seat: Seat, id: Box<str>, first: Arrived, second:
         return;
     };
     let keep_alive = KeepAlive::of(room, &viewer, &agent);
-    let tap = match recorded(room, &terms.purpose, &id, &viewer, &agent) {
+    let link = TunnelLink::new(terms.purpose, viewer.remote, agent.remote, room.hub.now());
+    let running = Running::start(&room.hub, id, link);
+    // On the list already, so that a right that is lost meanwhile is not missed.
+    let tap = match recorded(room, &running, &viewer, &agent) {
         Some(subject) => room.record(subject).await,
         None => None,
     };
-    let link = TunnelLink::new(terms.purpose, viewer.remote, agent.remote, room.hub.now());
-    let running = Running::start(&room.hub, id, link);
     let lanes = (Lane::new(Side::Viewer, terms.filter), Lane::new(Side::Agent, None));
     let word: &[u8] = if tap.is_some() { b"cr" } else { b"c" };
     let observer = tap.map(|tap| Box::new(tap) as Box<dyn Observer>);
@@ -161,20 +162,15 @@ async fn join(room: &Rc<Room>, seat: Seat, id: Box<str>, first: Arrived, second:
 }
 
 /// What a recorder is told of a tunnel; `None` if it is to no device.
-fn recorded(
-    room: &Room,
-    purpose: &TunnelPurpose,
-    id: &str,
-    viewer: &Arrived,
-    agent: &Arrived,
-) -> Option<Subject> {
+fn recorded(room: &Room, running: &Running, viewer: &Arrived, agent: &Arrived) -> Option<Subject> {
+    let purpose = &running.link.purpose;
     let (user, device, _) = standing(room, &purpose.user, purpose.node.as_ref()?)?;
     let address = |end: &Arrived| Some(end.remote.ip().to_canonical().to_string());
     Some(Subject {
         user: Some(user),
         device,
         protocol: purpose.protocol,
-        session: id.to_owned(),
+        session: running.id.to_string(),
         addresses: [address(viewer), address(agent)],
         form: Form::Blocks,
     })

@@ -292,6 +292,7 @@ async fn heartbeat(hub: Rc<Hub>) {
     let mut service = service::Pulse::default();
     loop {
         hub.metrics.beat();
+        hub.metrics.tunnels.store(hub.tunnels.len() as u64, Relaxed);
         hub.metrics.devices.store(hub.store.device_count() as u64, Relaxed);
         hub.metrics.bytes_written.store(hub.store.bytes_written(), Relaxed);
         hub.metrics.store_degraded.store(hub.store.health().degraded.is_some().into(), Relaxed);

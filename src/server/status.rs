@@ -110,6 +110,7 @@ fn exposition(metrics: &Metrics, usage: Usage) -> String {
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed).to_string();
     sample("agents", "gauge", "Agents connected now.", count(&metrics.agents));
     sample("sessions", "gauge", "Control sessions open now.", count(&metrics.sessions));
+    sample("tunnels", "gauge", "Sessions through the relay now.", count(&metrics.tunnels));
     sample("devices", "gauge", "Devices known.", count(&metrics.devices));
     sample(
         "agent_connects_total",
