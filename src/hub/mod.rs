@@ -317,10 +317,17 @@ impl Hub {
 
     /// How a device is connected right now.
     pub fn connectivity(&self, node: &NodeId) -> Connectivity {
-        match self.agent(node) {
+        self.connection(node).0
+    }
+
+    /// The same with the agent, for lists: one look for both.
+    pub fn connection(&self, node: &NodeId) -> (Connectivity, Option<Rc<AgentLink>>) {
+        let agent = self.agent(node);
+        let state = match &agent {
             Some(agent) => Connectivity { conn: 1, power: 1, agent_since: Some(agent.since) },
             None => Connectivity::default(),
-        }
+        };
+        (state, agent)
     }
 
     /// Registers a control session.

@@ -149,14 +149,14 @@ impl Serialize for WithState<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { of, device } = self;
         let hub = of.list.hub;
-        let agent = hub.agent(&device.id);
+        let (state, agent) = hub.connection(&device.id);
         let sessions = agent.as_deref().map(|agent| agent.sessions.borrow());
         NodeDocument {
             device,
             kind: of.kind,
             holders: of.list.holders.on_device(&device.id),
             with_group: false,
-            state: Some(hub.connectivity(&device.id)),
+            state: Some(state),
             sessions: sessions.as_deref(),
             amt: hub.store.amt_access(&device.id).as_deref(),
             locations: of.list.locations,
