@@ -39,20 +39,24 @@ impl Holders {
     pub fn of(store: &Store, domain: &DomainId) -> Self {
         let mut holders = Self::default();
         for user in store.users(domain) {
-            holders.add(&user.links, || user.id.to_string(), &user.name);
+            let shown = user.real_name.as_ref().unwrap_or(&user.name);
+            holders.add(&user.links, || user.id.to_string(), &user.name, shown);
         }
         for group in store.user_groups(domain) {
-            holders.add(&group.links, || group.id.to_string(), &group.name);
+            holders.add(&group.links, || group.id.to_string(), &group.name, &group.name);
         }
         holders
     }
 
-    fn add(&mut self, links: &[Link], id: impl Fn() -> String, name: &str) {
+    /// Groups name accounts as they are called, devices as people are.
+    fn add(&mut self, links: &[Link], id: impl Fn() -> String, name: &str, shown: &str) {
         for link in links {
-            let list = match &link.to {
-                LinkTarget::Group(id) => self.groups.entry(id.clone()).or_default(),
-                LinkTarget::Device(id) => self.devices.entry(id.clone()).or_default(),
-                LinkTarget::UserGroup(id) => self.user_groups.entry(id.clone()).or_default(),
+            let (list, name) = match &link.to {
+                LinkTarget::Group(id) => (self.groups.entry(id.clone()).or_default(), name),
+                LinkTarget::Device(id) => (self.devices.entry(id.clone()).or_default(), shown),
+                LinkTarget::UserGroup(id) => {
+                    (self.user_groups.entry(id.clone()).or_default(), name)
+                }
             };
             list.push(Holder { id: id(), name: name.to_owned(), rights: link.rights });
         }
@@ -90,8 +94,11 @@ pub fn holders_of(store: &Store, domain: &DomainId, target: &LinkTarget) -> Vec<
 
 /// `links` of a group: with names.
 struct NamedLinks<'a>(&'a [Holder]);
-/// `links` of a device: accounts with names, user groups without.
-struct PlainLinks<'a>(&'a [Holder]);
+/// `links` of a device: lists name accounts and no user groups, events name nobody.
+struct DeviceLinks<'a> {
+    holders: &'a [Holder],
+    in_list: bool,
+}
 
 impl Serialize for NamedLinks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -106,17 +113,18 @@ impl Serialize for NamedLinks<'_> {
     }
 }
 
-impl Serialize for PlainLinks<'_> {
+impl Serialize for DeviceLinks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(serde::Serialize)]
-        struct Plain<'a> {
+        struct MaybeNamed<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
             name: Option<&'a str>,
             rights: u32,
         }
-        serializer.collect_map(self.0.iter().map(|h| {
-            let name = h.id.starts_with("user/").then_some(h.name.as_str());
-            (&h.id, Plain { name, rights: h.rights.bits() })
+        serializer.collect_map(self.holders.iter().map(|h| {
+            let named = self.in_list && h.id.starts_with("user/");
+            let name = named.then_some(h.name.as_str());
+            (&h.id, MaybeNamed { name, rights: h.rights.bits() })
         }))
     }
 }
@@ -140,8 +148,8 @@ pub struct NodeDocument<'a> {
     pub kind: GroupKind,
     /// Who has a right on the device itself.
     pub holders: &'a [Holder],
-    /// Whether to name the group; inside `nodes` it is the key of the outer map.
-    pub with_group: bool,
+    /// Inside `nodes`, where the group is the key of the outer map and accounts are named.
+    pub in_list: bool,
     /// How it is connected; events mostly leave that out.
     pub state: Option<Connectivity>,
     /// Sessions running on it.
@@ -196,7 +204,7 @@ impl Serialize for NodeDocument<'_> {
         map.serialize_entry("mtype", &self.kind.mtype())?;
         map.serialize_entry("_id", &Text(&device.id))?;
         map.serialize_entry("icon", &device.icon)?;
-        if self.with_group {
+        if !self.in_list {
             map.serialize_entry("meshid", &Text(&device.group))?;
         }
         map.serialize_entry("name", &device.name)?;
@@ -233,7 +241,8 @@ impl Serialize for NodeDocument<'_> {
             }
         }
         entry(&mut map, "intelamt", self.intel_amt())?;
-        entry(&mut map, "links", filled(self.holders).map(PlainLinks))?;
+        let links = |holders| DeviceLinks { holders, in_list: self.in_list };
+        entry(&mut map, "links", filled(self.holders).map(links))?;
         if let Some(state) = self.state.filter(|state| state.conn != 0) {
             map.serialize_entry("conn", &state.conn)?;
             map.serialize_entry("pwr", &state.power)?;

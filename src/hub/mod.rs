@@ -262,7 +262,7 @@ impl Hub {
             device,
             kind: kind.unwrap_or(GroupKind::Agent),
             holders: &holders,
-            with_group: true,
+            in_list: false,
             state,
             sessions: None,
             amt: self.store.amt_access(&device.id).as_deref(),

@@ -155,7 +155,7 @@ impl Serialize for WithState<'_> {
             device,
             kind: of.kind,
             holders: of.list.holders.on_device(&device.id),
-            with_group: false,
+            in_list: true,
             state: Some(state),
             sessions: sessions.as_deref(),
             amt: hub.store.amt_access(&device.id).as_deref(),

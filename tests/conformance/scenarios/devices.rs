@@ -157,7 +157,7 @@ fn share(script: &mut Script<'_>) {
     script.run("addusertodevice --id {device} --userid bob --remotecontrol --wakedevices");
     script.run("addusertodevice --id {device} --userid carol --fullrights");
     script.run("addusertodevice --id {device} --userid nobody --remotecontrol");
-    script.run("addusertodevice --id nosuch --userid bob --remotecontrol");
+    script.unanswered("admin", "addusertodevice --id nosuch --userid bob --remotecontrol");
     script.run("listdevices --json");
     script.run_as("bob", "listdevices --json");
     script.run_as("bob", "deviceinfo --id {device} --json");

@@ -70,7 +70,7 @@ fn play(script: &mut Script<'_>) {
         }
     }
     script.list_as("bob", "report --type sessions");
-    script.list_as("bob", "report --type db");
+    script.unanswered("bob", "report --type db");
 
     script.login("admin", "wrong");
     script.run("serverinfo");

@@ -30,7 +30,7 @@ fn a_device_shows_its_document_as_meshcentral_writes_it() {
             "rname": "vm", "domain": "", "agent": {"ver": 0, "id": 6, "caps": 30}, "host": null,
             "firstconnect": 2000, "ip": "127.0.0.1", "tags": ["a", "b"], "rdpport": 3390,
             "intelamt": {"ver": "16.1", "pass": 1, "mpspass": 1}, "av": [{"product": "x"}],
-            "links": {"user//carol": {"rights": 8}}, "conn": 1, "pwr": 1, "agct": 3000,
+            "links": {"user//carol": {"name": "carol", "rights": 8}}, "conn": 1, "pwr": 1, "agct": 3000,
         }]})
     );
     for (request, result) in [
