@@ -168,6 +168,11 @@ fn hostile_devices_are_harmless() {
 }
 
 #[test]
+fn the_server_page_tells_how_it_is() {
+    House::open().play("the_server_page_tells_how_it_is");
+}
+
+#[test]
 fn a_restart_is_shown_and_heals() {
     House::open().play("a_restart_is_shown_and_heals");
 }

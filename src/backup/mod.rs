@@ -37,6 +37,8 @@ pub enum BackupError {
     Damaged(String),
     /// The folder to restore into has content.
     NotEmpty(PathBuf),
+    /// Another one is being made.
+    Busy,
     /// No random numbers.
     NoRandomness,
 }
@@ -57,6 +59,7 @@ impl fmt::Display for BackupError {
                 "{} has content; --replace puts it aside (into before-restore) first",
                 path.display()
             ),
+            Self::Busy => f.write_str("another backup is being made"),
             Self::NoRandomness => f.write_str("no random numbers"),
         }
     }

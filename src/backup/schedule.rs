@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::{BackupError, at, write};
@@ -56,21 +57,24 @@ fn existing(folder: &Path) -> Vec<(String, u64)> {
     found
 }
 
-/// Whether the newest backup in `folder` is older than the interval. Names are compared, so a
-/// clock that went back makes no flood of backups.
-pub fn is_due(plan: &BackupPlan, folder: &Path, now: Millis) -> bool {
-    let interval = u64::try_from(plan.every.as_millis()).unwrap_or(u64::MAX);
-    let due_before = name(Millis(now.0.saturating_sub(interval)));
-    existing(folder).last().is_none_or(|(newest, _)| *newest <= due_before)
+fn folder(plan: &BackupPlan, data: &Path) -> PathBuf {
+    plan.folder.clone().unwrap_or_else(|| data.join("backups"))
 }
 
-/// Makes a backup of `data` in `folder` and removes old ones. Returns its file.
-pub fn run(
-    plan: &BackupPlan,
-    data: &Path,
-    folder: &Path,
-    now: Millis,
-) -> Result<PathBuf, BackupError> {
+/// Whether the newest backup of `data` is older than the interval. Names are compared, so a clock
+/// that went back makes no flood of backups.
+pub fn is_due(plan: &BackupPlan, data: &Path, now: Millis) -> bool {
+    let interval = u64::try_from(plan.every.as_millis()).unwrap_or(u64::MAX);
+    let due_before = name(Millis(now.0.saturating_sub(interval)));
+    existing(&folder(plan, data)).last().is_none_or(|(newest, _)| *newest <= due_before)
+}
+
+/// Makes a backup of `data` and removes old ones. Returns its file. One at a time: each reads the
+/// whole folder.
+pub fn run(plan: &BackupPlan, data: &Path, now: Millis) -> Result<PathBuf, BackupError> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.try_lock().map_err(|_| BackupError::Busy)?;
+    let folder = &folder(plan, data);
     fs::create_dir_all(folder).map_err(at(folder))?;
     let file = folder.join(name(now));
     write_file(data, &file, plan.passphrase.as_deref())?;
@@ -139,18 +143,16 @@ mod tests {
     #[test]
     fn one_is_due_when_the_newest_is_as_old_as_the_interval() {
         let folder = tempfile::tempdir().unwrap();
-        let plan = BackupPlan {
-            every: Duration::from_secs(86_400),
-            keep: Duration::from_secs(10 * 86_400),
-            max_bytes: 1 << 30,
-            folder: None,
-            passphrase: None,
-        };
-        assert!(is_due(&plan, folder.path(), NOW), "there is none");
+        let plan = BackupPlan { folder: Some(folder.path().into()), ..BackupPlan::DAILY };
+        assert!(is_due(&plan, Path::new("/nowhere"), NOW), "there is none");
         fs::write(folder.path().join(name(NOW)), "").unwrap();
         for (passed, due) in [(0, false), (DAY - 2000, false), (DAY, true), (9 * DAY, true)] {
-            assert_eq!(is_due(&plan, folder.path(), Millis(NOW.0 + passed)), due, "{passed}");
+            assert_eq!(
+                is_due(&plan, Path::new("/nowhere"), Millis(NOW.0 + passed)),
+                due,
+                "{passed}"
+            );
         }
-        assert!(!is_due(&plan, folder.path(), Millis(0)), "the board woke in 1970");
+        assert!(!is_due(&plan, Path::new("/nowhere"), Millis(0)), "the board woke in 1970");
     }
 }

@@ -179,6 +179,19 @@ pub struct BackupPlan {
     pub passphrase: Option<String>,
 }
 
+impl BackupPlan {
+    /// What `autoBackup: true` means: daily, for ten days, 100 MB together.
+    pub const DAILY: Self = Self {
+        every: Duration::from_secs(86_400),
+        keep: Duration::from_secs(86_400 * 10),
+        max_bytes: 100 << 20,
+        folder: None,
+        passphrase: None,
+    };
+    /// Without `autoBackup`, when somebody asks for one: no older one is removed for it.
+    pub const ON_DEMAND: Self = Self { keep: Duration::MAX, max_bytes: u64::MAX, ..Self::DAILY };
+}
+
 impl std::fmt::Debug for BackupPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "BackupPlan(every {:?} into {:?})", self.every, self.folder)

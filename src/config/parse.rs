@@ -283,13 +283,7 @@ fn auto_backup(section: &Section<'_>) -> Option<BackupPlan> {
     if found.node.value.as_flag() == Some(false) {
         return None;
     }
-    let standard = BackupPlan {
-        every: HOUR * 24,
-        keep: HOUR * 240,
-        max_bytes: 100 << 20,
-        folder: None,
-        passphrase: None,
-    };
+    let standard = BackupPlan::DAILY;
     if found.node.value.as_flag() == Some(true) {
         return Some(standard);
     }

@@ -14,6 +14,7 @@ pub mod factors;
 mod features;
 mod filter;
 pub mod folders;
+mod health;
 pub mod housekeeping;
 pub mod invitations;
 pub mod keys;

@@ -56,6 +56,18 @@ pub fn describe(dir: &Path, role: Role) -> Result<Option<Description>, IdentityE
     }))
 }
 
+/// Describes all certificates in `dir`; then what is wrong with those that cannot be read.
+pub fn describe_all(dir: &Path) -> (Vec<Description>, Vec<String>) {
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for role in Role::ALL {
+        match describe(dir, role) {
+            Ok(description) => found.extend(description),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    (found, errors)
+}
+
 fn name(role: Role) -> &'static str {
     match role {
         Role::Root => "root",

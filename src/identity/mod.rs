@@ -17,6 +17,6 @@ pub mod turns;
 pub mod webauthn;
 
 pub use certificate::{AgentServer, WebCertificate, key_id};
-pub use describe::{Description, describe};
+pub use describe::{Description, describe, describe_all};
 pub use files::{IdentityError, Role};
 pub use make::{Names, Rsa, load_or_make_rsa, load_or_make_web};

@@ -20,11 +20,7 @@ pub(super) async fn run(hub: Rc<Hub>, data: PathBuf) {
         let Some(plan) = hub.config().settings.auto_backup.clone() else { continue };
         let (data, now) = (data.clone(), hub.now());
         let made = blocking::unblock(move || {
-            let folder = plan.folder.clone().unwrap_or_else(|| data.join("backups"));
-            if !schedule::is_due(&plan, &folder, now) {
-                return None;
-            }
-            Some(schedule::run(&plan, &data, &folder, now))
+            schedule::is_due(&plan, &data, now).then(|| schedule::run(&plan, &data, now))
         });
         match made.await {
             None => {}

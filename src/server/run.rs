@@ -238,6 +238,10 @@ pub async fn load_package(app: &App, data: &Path) {
     match blocking::unblock(move || Package::open(&folder, minified)).await {
         Ok(Some(package)) => {
             log::info!("agent package {}", package.version().unwrap_or("without version"));
+            if let Some(premises) = app.control.premises() {
+                let version = package.version().unwrap_or_default();
+                premises.agent_package.replace(Some(version.to_owned()));
+            }
             app.agents.set_package(Some(package));
         }
         Ok(None) => log::info!(

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::config::{MyServer, redacted};
+use crate::backup::schedule;
+use crate::config::{BackupPlan, MyServer, redacted};
+use crate::hub::documents::to_value;
 use crate::hub::{Hub, troubles};
 use crate::model::{Event, EventKind, Millis, Target};
 
 use super::super::console;
+use super::super::health::Health;
 use super::super::statistics::{self, Traffic};
 use super::{Answer, Call};
 
@@ -76,6 +79,16 @@ pub(super) fn traffic_delta(call: &Call) -> Answer<'_> {
     call.reply(json!({"delta": now.since(before).document(hub.now())}))
 }
 
+/// `serverhealth`: how the server is; an action of our own, for the server's page.
+pub(super) fn health(call: &Call) -> Answer<'_> {
+    let premises = call.premises().filter(|_| visible(call, MyServer::STATS));
+    let Some(premises) = premises else { return Answer::none() };
+    Answer::later(async move {
+        let health = Health::now(call.hub(), &premises).await;
+        call.reply(to_value(&health))
+    })
+}
+
 /// `serverversion`: the one that runs. Others are none of the server's business.
 pub(super) fn version(call: &Call) -> Answer<'_> {
     if !visible(call, MyServer::UPGRADE) {
@@ -95,15 +108,29 @@ pub(super) fn update(call: &Call) -> Answer<'_> {
     )
 }
 
-/// `serverBackup`: that is to a service in the cloud, and not from here.
+/// `serverBackup`: now, to where `autoBackup` puts them. MeshCentral means a service in the cloud
+/// by it and names that; there is none here.
 pub(super) fn backup(call: &Call) -> Answer<'_> {
-    if !visible(call, MyServer::BACKUP) {
-        return Answer::none();
+    let premises = call.premises().filter(|_| visible(call, MyServer::BACKUP));
+    let Some(premises) = premises else { return Answer::none() };
+    if call.request.text("service").is_some() {
+        return call.notice(
+            "This server keeps its backups on its own disk, or where `backupPath` says.",
+            json!({"title": "Server backup"}),
+        );
     }
-    call.notice(
-        "Run `meshboard backup` on the server, or have it back itself up with `autoBackup`.",
-        json!({"title": "Server backup"}),
-    )
+    let plan = call.hub().config().settings.auto_backup.clone();
+    let (plan, now) = (plan.unwrap_or(BackupPlan::ON_DEMAND), call.hub().now());
+    call.audit(format_args!("asked for a backup"));
+    Answer::later(async move {
+        let data = premises.data.clone();
+        let made = blocking::unblock(move || schedule::run(&plan, &data, now)).await;
+        let result = match made {
+            Ok(file) => format!("Backup written to {}", file.display()),
+            Err(error) => format!("No backup: {error}"),
+        };
+        call.reply(json!({"result": result}))
+    })
 }
 
 /// `servererrors`: the last warnings and errors.

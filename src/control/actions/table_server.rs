@@ -19,6 +19,7 @@ pub(super) static ACTIONS: &[Action] = &[
     action("servertimelinestats", Nothing, SiteAnyOf(STATS, server_state::timeline), Silent),
     action("trafficstats", Nothing, SiteAnyOf(STATS, server_state::traffic), Silent),
     action("trafficdelta", Nothing, SiteAnyOf(STATS, server_state::traffic_delta), Silent),
+    action("serverhealth", Nothing, SiteAnyOf(STATS, server_state::health), Silent),
     // State
     action("serverversion", Nothing, Site(SiteRights::UPDATE, server_state::version), Silent)
         .not_by_token(),

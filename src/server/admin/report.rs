@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::AdminContext;
 use crate::agent::package::Package;
 use crate::control::setup;
-use crate::identity::{Description, Role, describe};
+use crate::identity::{Description, describe_all};
 use crate::server::process::Usage;
 
 /// What there is to know.
@@ -90,13 +90,7 @@ pub(super) async fn status(ctx: &AdminContext) -> Status {
         config.domains.keys().map(count).sum()
     };
     let (certificates, certificate_errors, agent_package) = blocking::unblock(move || {
-        let (mut certificates, mut errors) = (Vec::new(), Vec::new());
-        for role in Role::ALL {
-            match describe(&data, role) {
-                Ok(found) => certificates.extend(found),
-                Err(error) => errors.push(error.to_string()),
-            }
-        }
+        let (certificates, errors) = describe_all(&data);
         let package = Package::open(&data.join("agents"), false).ok().flatten();
         (certificates, errors, package.map(|p| p.version().unwrap_or_default().to_owned()))
     })

@@ -334,6 +334,23 @@ export async function hostile_devices_are_harmless() {
   await close();
 }
 
+/** The server tells how it is, and makes a backup when asked. */
+export async function the_server_page_tells_how_it_is() {
+  const { page, close } = await open();
+  await logIn(page);
+  await page.goto(`${URL_}#/server`);
+  const card = (title) => page.locator(".card", { has: page.getByRole("heading", { name: title }) });
+  await card("Certificates").getByText("what browsers and agents see").waitFor();
+  await card("Certificates").getByText("until", { exact: false }).first().waitFor();
+  await card("Agent package").getByText("meshboard agents install").waitFor();
+  await page.getByText("memory of the server").waitFor();
+  await page.getByText("written to disk").waitFor();
+  await page.getByRole("button", { name: "Back up now" }).click();
+  await page.getByRole("status").getByText("Backup written to").waitFor();
+  await accessible(page, "server");
+  await close();
+}
+
 /** A server that goes and comes back is noticed; the page says so, and goes on where it was. */
 export async function a_restart_is_shown_and_heals() {
   const group = await ask("group", "Home");

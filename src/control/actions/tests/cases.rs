@@ -389,6 +389,7 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
         }
         "serverstats" => vec![(numbers(), Reads, json!({"interval": 1000}))],
         "servertimelinestats" => vec![(numbers(), Reads, json!({"hours": 1}))],
+        "serverhealth" => vec![(numbers(), Private, json!({}))],
         "trafficstats" | "trafficdelta" => vec![(numbers(), Reads, json!({}))],
         "serverversion" | "serverupdate" | "servererrors" => {
             vec![(OnServer(SiteRights::UPDATE), Reads, json!({}))]
@@ -396,7 +397,8 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
         "serverclearerrorlog" | "serverconfig" => {
             vec![(OnServer(SiteRights::UPDATE), Private, json!({}))]
         }
-        "serverBackup" => vec![(OnServer(SiteRights::FULL), Reads, json!({}))],
+        // Without a folder there is nothing to back up; see `server`.
+        "serverBackup" => vec![(OnServer(SiteRights::FULL), Private, json!({}))],
         "serverconsole" => {
             ["help", "info", "usersessions", "dbstats", "showpaths", "certhashes", "badlogins"]
                 .map(|line| (OnServer(SiteRights::FULL), Reads, json!({"value": line})))

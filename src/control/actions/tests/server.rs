@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::control::premises::Premises;
+use crate::hub::Refused;
 use crate::identity::cookie::{AUTH_LIFETIME, CookieKey, LOGIN_KEY};
 use crate::model::{Event, EventKind, Secret, Target, User, UserId};
 use std::time::Duration;
@@ -165,6 +166,53 @@ fn reports_are_made_of_what_the_user_may_see() {
     );
     assert_eq!(report(&bob, 4, 1), Value::Null);
     assert_eq!(report(&admin, 1, 4), Value::Null);
+}
+
+#[test]
+fn the_server_tells_how_it_is_without_telling_where_its_keys_are() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("webserver-cert-public.crt"), "no certificate").unwrap();
+    let root = rcgen::generate_simple_self_signed(["root".to_owned()]).unwrap().cert.pem();
+    std::fs::write(data.path().join("root-cert-public.crt"), root).unwrap();
+    let (world, _) = lab();
+    let premises = Premises::new(data.path(), vec![]);
+    premises.agent_package.replace(Some("1.1.55".into()));
+    world.control.set_premises(premises);
+    world.hub.metrics.refuse(Refused::AgentAuth);
+    let health = ask(&world.session("admin"), &json!({"action": "serverhealth"})).remove(0);
+    assert_eq!((&health["agents"], &health["devices"]), (&json!(1), &json!(1)));
+    assert_eq!(health["agentPackage"], "1.1.55");
+    assert!(health["memory"]["resident"].as_u64().unwrap() > 1 << 20);
+    assert_eq!(health["store"]["degraded"], Value::Null);
+    assert_eq!(health["refused"]["agent_auth"], 1);
+    assert_eq!(health["certificates"][0]["role"], "root");
+    assert_eq!(health["certificates"][0]["notAfter"].as_str().unwrap().len(), 24);
+    assert!(health["certificates"][0].get("key").is_none());
+    assert_eq!(health["certificateErrors"].as_array().unwrap().len(), 1, "{health}");
+}
+
+#[test]
+fn a_backup_is_made_when_somebody_asks_for_one() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("config.json"), "{}").unwrap();
+    let (world, _) = lab();
+    world.control.set_premises(Premises::new(data.path(), vec![]));
+    let admin = world.session("admin");
+    let told = ask(&admin, &json!({"action": "serverBackup"})).remove(0);
+    let file = told["result"].as_str().unwrap().strip_prefix("Backup written to ").unwrap();
+    let file = std::fs::File::open(file).unwrap();
+    let whole = crate::backup::read(file, None, |_, content| {
+        std::io::copy(content, &mut std::io::sink()).unwrap();
+        Ok(())
+    });
+    assert!(whole.is_ok());
+    let cloud = ask(&admin, &json!({"action": "serverBackup", "service": "googleDrive"}));
+    assert_eq!(cloud[0]["type"], "notify");
+    let folder = data.path().join("backups");
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    let told = ask(&admin, &json!({"action": "serverBackup"})).remove(0);
+    assert!(told["result"].as_str().unwrap().starts_with("No backup: "), "{told}");
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! How the server is, for the people who look after it: `serverhealth`, an action of our own.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::premises::Premises;
+use crate::hub::machine::Usage;
+use crate::hub::{Hub, Refused};
+use crate::identity::{Description, describe_all};
+
+/// The body of the answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Health {
+    version: &'static str,
+    /// Seconds since the start.
+    uptime: u64,
+    memory: Memory,
+    agents: usize,
+    sessions: usize,
+    devices: usize,
+    /// Version of the installed agent package; empty if it does not say, `None` without one.
+    agent_package: Option<String>,
+    certificates: Vec<Certificate>,
+    /// Certificate files that cannot be read, and why.
+    certificate_errors: Vec<String>,
+    store: Store,
+    /// Refusals since the start, by cause.
+    refused: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Memory {
+    /// Resident memory in bytes.
+    resident: u64,
+    /// Processor time in seconds.
+    cpu_seconds: f64,
+}
+
+/// What there is to know of a certificate without knowing where its files are.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Certificate {
+    role: String,
+    subject: String,
+    not_before: String,
+    not_after: String,
+    sha384: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Store {
+    /// What the disk said, while changes are in memory only.
+    degraded: Option<String>,
+    /// Bytes of records that are only in memory at this moment.
+    unwritten: usize,
+    /// Bytes written since the start.
+    bytes_written: u64,
+}
+
+impl From<Description> for Certificate {
+    fn from(described: Description) -> Self {
+        let Description { role, subject, not_before, not_after, sha384, .. } = described;
+        Self { role, subject, not_before, not_after, sha384 }
+    }
+}
+
+impl Health {
+    /// At this moment. Certificates are read from their files, in the pool.
+    pub(super) async fn now(hub: &Hub, premises: &Premises) -> Self {
+        let data = premises.data.clone();
+        let (certificates, certificate_errors) =
+            blocking::unblock(move || describe_all(&data)).await;
+        let (usage, disk) = (Usage::now(), hub.store.health());
+        let refused = Refused::ALL.iter().map(|(cause, name)| (*name, hub.metrics.refused(*cause)));
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: hub.metrics.uptime().as_secs(),
+            memory: Memory { resident: usage.resident, cpu_seconds: usage.cpu.as_secs_f64() },
+            agents: hub.agent_count(),
+            sessions: hub.sessions().len(),
+            devices: hub.store.device_count(),
+            agent_package: premises.agent_package.borrow().clone(),
+            certificates: certificates.into_iter().map(Certificate::from).collect(),
+            certificate_errors,
+            store: Store {
+                degraded: disk.degraded,
+                unwritten: disk.unwritten_records,
+                bytes_written: hub.store.bytes_written(),
+            },
+            refused: refused.collect(),
+        }
+    }
+}
