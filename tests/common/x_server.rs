@@ -79,14 +79,20 @@ impl XServer {
 
     /// Fills a rectangle with a colour, `0xRRGGBB`.
     pub fn fill(&self, x: i16, y: i16, width: u16, height: u16, colour: u32) {
-        let context = self.connection.generate_id().expect("the server has ids");
-        let values = CreateGCAux::new().foreground(colour);
-        let rectangle = Rectangle { x, y, width, height };
-        self.connection.create_gc(context, self.window, &values).expect("the server reads");
-        self.connection
-            .poly_fill_rectangle(self.window, context, &[rectangle])
-            .expect("the server reads");
-        self.connection.free_gc(context).expect("the server reads");
+        self.fill_all(&[(Rectangle { x, y, width, height }, colour)]);
+    }
+
+    /// Fills rectangles, one after the other.
+    pub fn fill_all(&self, rectangles: &[(Rectangle, u32)]) {
+        for (rectangle, colour) in rectangles {
+            let context = self.connection.generate_id().expect("the server has ids");
+            let values = CreateGCAux::new().foreground(*colour);
+            self.connection.create_gc(context, self.window, &values).expect("the server reads");
+            self.connection
+                .poly_fill_rectangle(self.window, context, &[*rectangle])
+                .expect("the server reads");
+            self.connection.free_gc(context).expect("the server reads");
+        }
         self.connection.sync().expect("the server answers");
     }
 
