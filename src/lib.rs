@@ -13,6 +13,7 @@ pub mod identity;
 pub mod migrate;
 pub mod model;
 pub mod relay;
+pub mod mps;
 pub mod server;
 pub mod store;
 pub mod tls;

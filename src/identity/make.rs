@@ -16,7 +16,7 @@ use rsa::traits::PublicKeyParts as _;
 use rsa::{BigUint, RsaPrivateKey};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::certificate::{AgentServer, WebCertificate};
+use super::certificate::{self, AgentServer, WebCertificate};
 use super::files::{self, IdentityError, Pair, Role};
 
 /// Names to put into the certificates.
@@ -72,7 +72,7 @@ pub fn load_or_make_rsa(dir: &Path, names: &Names, devices: usize) -> Result<Rsa
         let spawn = |missing: bool, bits| missing.then(|| scope.spawn(move || rsa_key_pair(bits)));
         let root_key = spawn(root.is_none(), 3072);
         let agent_key = spawn(existing.is_none(), 2048);
-        let mps_key = spawn(mps.is_none(), 3072);
+        let mps_key = spawn(mps.is_none(), 2048);
         (join(root_key), join(agent_key), join(mps_key))
     });
 
@@ -87,15 +87,9 @@ pub fn load_or_make_rsa(dir: &Path, names: &Names, devices: usize) -> Result<Rsa
         Some(root) => root,
         None => read_back(dir, Role::Root)?,
     };
-    let issue = |role: Role, key: KeyPair, name: &str| -> Result<Pair, IdentityError> {
-        let issuer = issuer(dir, &root)?;
-        let mut params = params(name);
-        params.key_usages =
-            vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let cert = params.signed_by(&key, &issuer).map_err(make_error)?;
-        files::write(dir, role, &cert.pem(), &key.serialize_pem())?;
+    let issue = |role, key: KeyPair, name: &str| -> Result<Pair, IdentityError> {
+        let cert = signed(dir, &root, &key, name)?;
+        files::write(dir, role, &cert, &key.serialize_pem())?;
         read_back(dir, role)
     };
     let agent_server = match (existing, agent_key?) {
@@ -122,6 +116,65 @@ pub fn load_or_make_rsa(dir: &Path, names: &Names, devices: usize) -> Result<Rsa
     })
 }
 
+/// A certificate of `key`, issued by the root to `name`, as PEM.
+fn signed(dir: &Path, root: &Pair, key: &KeyPair, name: &str) -> Result<String, IdentityError> {
+    let issuer = issuer(dir, root)?;
+    let mut params = params(name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let names = Names { server: name.to_owned(), others: Vec::new() };
+    params.subject_alt_names = alternative_names(&names);
+    Ok(params.signed_by(key, &issuer).map_err(make_error)?.pem())
+}
+
+/// The chains and keys of the Intel AMT port.
+#[derive(Clone)]
+pub struct Mps {
+    /// With a key that all firmware takes, 2048 bits if it was made here.
+    pub short: WebCertificate,
+    /// With a key of 3072 bits, for firmware that refuses shorter ones.
+    pub long: WebCertificate,
+}
+
+/// Loads the certificates of the Intel AMT port, after [`load_or_make_rsa`]; makes the long one if
+/// it is missing. Blocks for seconds then: call it in the pool. A certificate that is made out to
+/// another name than `name` is issued anew with its old key: firmware compares the name.
+pub fn load_or_make_mps(dir: &Path, name: Option<&str>) -> Result<Mps, IdentityError> {
+    let root = read_back(dir, Role::Root)?;
+    let short = renamed(dir, &root, Role::Mps, read_back(dir, Role::Mps)?, name)?;
+    let invalid = |role: Role| move |what| IdentityError::Invalid(role.cert_path(dir), what);
+    let short = WebCertificate::new(short.chain, short.key).map_err(invalid(Role::Mps))?;
+    let common_name = name.map(str::to_owned).or_else(|| short.common_name()).unwrap_or_default();
+    let long = match files::read(dir, Role::MpsLong)? {
+        Some(pair) => renamed(dir, &root, Role::MpsLong, pair, Some(&common_name))?,
+        None => {
+            let key = rsa_key_pair(3072)?;
+            let cert = signed(dir, &root, &key, &common_name)?;
+            files::write(dir, Role::MpsLong, &cert, &key.serialize_pem())?;
+            read_back(dir, Role::MpsLong)?
+        }
+    };
+    let long = WebCertificate::new(long.chain, long.key).map_err(invalid(Role::MpsLong))?;
+    Ok(Mps { short, long })
+}
+
+fn renamed(
+    dir: &Path,
+    root: &Pair,
+    role: Role,
+    pair: Pair,
+    name: Option<&str>,
+) -> Result<Pair, IdentityError> {
+    let current = certificate::common_name(leaf(dir, role, &pair)?);
+    let Some(name) = name.filter(|name| current.as_deref() != Some(*name)) else {
+        return Ok(pair);
+    };
+    let key = key_pair(&role.key_path(dir), &pair.key)?;
+    files::replace(dir, role, &signed(dir, root, &key, name)?)?;
+    read_back(dir, role)
+}
+
 fn leaf<'a>(
     dir: &Path,
     role: Role,
@@ -138,21 +191,26 @@ fn read_back(dir: &Path, role: Role) -> Result<Pair, IdentityError> {
 }
 
 fn issuer(dir: &Path, root: &Pair) -> Result<Issuer<'static, KeyPair>, IdentityError> {
-    let key = match &root.key {
-        PrivateKeyDer::Pkcs8(key) => {
-            KeyPair::from_pkcs8_der_and_sign_algo(key, &rcgen::PKCS_RSA_SHA384)
-        }
-        PrivateKeyDer::Pkcs1(key) => {
-            use rsa::pkcs1::DecodeRsaPrivateKey as _;
-            let key = RsaPrivateKey::from_pkcs1_der(key.secret_pkcs1_der())
-                .map_err(|e| IdentityError::Invalid(Role::Root.key_path(dir), e.to_string()))?;
-            return issuer(dir, &Pair { chain: root.chain.clone(), key: pkcs8(&key)?.into() });
-        }
-        _ => return Err(IdentityError::Invalid(Role::Root.key_path(dir), "not RSA".into())),
-    };
+    let key = key_pair(&Role::Root.key_path(dir), &root.key)?;
     let invalid =
         |e: rcgen::Error| IdentityError::Invalid(Role::Root.cert_path(dir), e.to_string());
-    Issuer::from_ca_cert_der(leaf(dir, Role::Root, root)?, key.map_err(invalid)?).map_err(invalid)
+    Issuer::from_ca_cert_der(leaf(dir, Role::Root, root)?, key).map_err(invalid)
+}
+
+/// The RSA key in `path`, which signs.
+fn key_pair(path: &Path, key: &PrivateKeyDer<'static>) -> Result<KeyPair, IdentityError> {
+    let invalid = |what: String| IdentityError::Invalid(path.to_owned(), what);
+    let key = match key {
+        PrivateKeyDer::Pkcs8(key) => key.clone_key(),
+        PrivateKeyDer::Pkcs1(key) => {
+            use rsa::pkcs1::DecodeRsaPrivateKey as _;
+            let key = RsaPrivateKey::from_pkcs1_der(key.secret_pkcs1_der());
+            pkcs8(&key.map_err(|e| invalid(e.to_string()))?)?
+        }
+        _ => return Err(invalid("not RSA".into())),
+    };
+    KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_RSA_SHA384)
+        .map_err(|e| invalid(e.to_string()))
 }
 
 fn params(common_name: &str) -> CertificateParams {

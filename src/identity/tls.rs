@@ -5,8 +5,9 @@
 
 use std::sync::{Arc, RwLock};
 
+use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::certificate::WebCertificate;
@@ -92,6 +93,42 @@ impl ResolvesServerCert for WebTls {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let inner = self.inner.read().unwrap_or_else(|e| e.into_inner());
         Some(inner.certified.clone())
+    }
+}
+
+/// The certificates of the Intel AMT port; which one a client gets depends on what it offers.
+#[derive(Debug)]
+pub struct MpsTls {
+    short: Arc<CertifiedKey>,
+    long: Arc<CertifiedKey>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl MpsTls {
+    /// Serves these certificates.
+    pub fn new(certificates: super::Mps) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let super::Mps { short, long } = certificates;
+        Self { short: short.certified, long: long.certified, provider }
+    }
+
+    /// TLS 1.2 and 1.3 with the certificate for clients that want long keys, or for all others.
+    /// Sessions are resumed by tickets; nobody asks for a name, and none is looked at.
+    ///
+    /// # Errors
+    /// Without randomness.
+    pub fn server_config(&self, long: bool) -> Result<Arc<ServerConfig>, rustls::Error> {
+        static VERSIONS: &[&SupportedProtocolVersion] =
+            &[&rustls::version::TLS13, &rustls::version::TLS12];
+        let certified = if long { &self.long } else { &self.short };
+        let mut config = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(VERSIONS)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+        config.send_tls13_tickets = 1;
+        Ok(Arc::new(config))
     }
 }
 

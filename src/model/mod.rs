@@ -12,6 +12,7 @@ pub mod rights;
 pub mod text;
 pub mod time;
 pub mod witness;
+pub mod uuid;
 
 pub use access::{
     AmtAccess, AmtPolicy, BackupCode, Ban, Document, Factors, KeyPin, LoginToken, SecurityKey,
@@ -27,3 +28,4 @@ pub use record::{
 pub use rights::{Rights, SiteRights};
 pub use time::{Clock, Millis, Seconds, Utc};
 pub use witness::Witness;
+pub use uuid::Uuid;

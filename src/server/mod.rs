@@ -14,6 +14,7 @@ pub mod http;
 pub mod invite;
 mod listen;
 pub mod page;
+pub mod mps;
 pub mod process;
 pub mod recordings;
 pub mod routes;
