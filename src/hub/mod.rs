@@ -3,6 +3,7 @@
 //! Protocol rooms do not know each other. An agent room registers its connection here, a control
 //! room finds it here and puts a message into its mailbox; both publish events here.
 
+pub mod amt_login;
 mod amt_tunnels;
 mod connection;
 pub mod documents;

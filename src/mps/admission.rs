@@ -13,16 +13,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::machine::Login;
-use super::password;
 use super::throttle::Throttle;
+use crate::hub::amt_login::{self, USER, masked, user_of};
 use crate::hub::{Hub, TunnelKind, AmtTunnel};
 use crate::model::text::clamp;
 use crate::model::{
     AgentFacts, Device, DomainId, Event, EventKind, Group, GroupKind, NodeId, Uuid,
 };
 
-/// Characters of a group's id that are its user name; firmware takes no longer ones.
-pub const USER: usize = 16;
 /// Changes of address after which one UUID is taken to be that of two computers.
 const CLASHES: u32 = 3;
 /// Time within which they count.
@@ -108,7 +106,7 @@ impl Room {
     /// Why not.
     pub fn admit(&self, login: &Login, remote: SocketAddr) -> Result<NodeId, Refusal> {
         let given = login.password.as_deref().ok_or(Refusal::Method)?;
-        if login.user == password::AGENT_USER {
+        if login.user == amt_login::AGENT_USER {
             return self.admit_agent(given);
         }
         let group = self.group_of(&login.user)?;
@@ -121,7 +119,7 @@ impl Room {
             }
         };
         let node = device.as_ref().map(|device| &device.id);
-        if !password::accepts(&self.hub, node, given) {
+        if !amt_login::accepts(&self.hub, node, given) {
             return Err(Refusal::Password);
         }
         if login.uuid.is_default() {
@@ -135,7 +133,7 @@ impl Room {
 
     /// An agent's tunnel is that of its device, whatever UUID it says.
     fn admit_agent(&self, cookie: &[u8]) -> Result<NodeId, Refusal> {
-        let node = password::agent_node(&self.hub, cookie).ok_or(Refusal::Cookie)?;
+        let node = amt_login::agent_node(&self.hub, cookie).ok_or(Refusal::Cookie)?;
         if self.hub.store.device(&node).is_some() { Ok(node) } else { Err(Refusal::Cookie) }
     }
 
@@ -268,15 +266,6 @@ impl Room {
     }
 }
 
-/// The user name of a group: firmware forbids two characters of ids.
-pub fn user_of(group: &Group) -> String {
-    masked(group.id.key.text().get(..USER).unwrap_or_default())
-}
-
-fn masked(name: &str) -> String {
-    name.replace(['@', '$'], "X")
-}
-
 /// The devices that have reported this UUID.
 fn devices_with(hub: &Hub, domain: &DomainId, uuid: Uuid) -> impl Iterator<Item = Rc<Device>> {
     let text = uuid.to_string();
@@ -376,7 +365,7 @@ mod tests {
             (changed(&|l| l.password = Some(Vec::new())), Refusal::Password),
             (changed(&|l| l.user = "x".repeat(USER)), Refusal::UnknownUser),
             (changed(&|l| l.user.truncate(USER - 1)), Refusal::UnknownUser),
-            (changed(&|l| l.user = password::AGENT_USER.into()), Refusal::Cookie),
+            (changed(&|l| l.user = amt_login::AGENT_USER.into()), Refusal::Cookie),
             (login(3, UUID), Refusal::GroupKind(3)),
             (login(1, "03000200-0400-0500-0006-000700080009"), Refusal::DefaultUuid),
             (login(2, "11111111-2222-3333-4444-555555555501"), Refusal::SeveralDevices(2)),
@@ -404,9 +393,9 @@ mod tests {
         let node = with_agent(&room, 9, 2, UUID);
         use crate::identity::cookie::{CookieKey, LOGIN_KEY};
         room.hub.store.put(CookieKey::fresh_secret(LOGIN_KEY).unwrap()).later();
-        let cookie = password::agent_cookie(&room.hub, &node, &group_id(2)).unwrap();
+        let cookie = amt_login::agent_cookie(&room.hub, &node, &group_id(2)).unwrap();
         let mut login = login(2, "11111111-2222-3333-4444-555555555501");
-        login.user = password::AGENT_USER.into();
+        login.user = amt_login::AGENT_USER.into();
         login.password = Some(cookie.into_bytes());
         assert_eq!(room.admit(&login, remote()), Ok(node));
     }

@@ -126,6 +126,7 @@ pub struct Machine {
     asked: u32,
     announce_at: Option<Instant>,
     options_at: Option<Instant>,
+    options_asked: bool,
 }
 
 impl Machine {
@@ -154,6 +155,7 @@ impl Machine {
             asked: 0,
             announce_at: None,
             options_at: None,
+            options_asked: false,
         }
     }
 
@@ -441,14 +443,11 @@ impl Machine {
         if matches!(number, 16992 | 16993) {
             self.announce();
         }
-        if self.style == Style::Firmware {
-            match self.options_at {
-                _ if number == 5900 => self.ask_keep_alive(),
-                Some(_) => self.options_at = Some(now + SETTLING),
-                None => {}
-            }
-            if self.ports.len() == 1 && number != 5900 {
-                self.options_at = Some(now + SETTLING);
+        if self.style == Style::Firmware && !self.options_asked {
+            match number {
+                // Mostly the last one.
+                5900 => self.ask_keep_alive(),
+                _ => self.options_at = Some(now + SETTLING),
             }
         }
     }
@@ -461,7 +460,7 @@ impl Machine {
 
     /// Once per tunnel, and never to programs, which know nothing of it.
     fn ask_keep_alive(&mut self) {
-        self.options_at = None;
+        (self.options_at, self.options_asked) = (None, true);
         self.out.push(&Message::KeepAliveOptionsRequest { interval: KEEP_ALIVE, timeout: 0 });
     }
 

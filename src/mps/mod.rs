@@ -11,7 +11,6 @@ mod channel;
 pub mod hello;
 pub mod machine;
 mod outbox;
-pub mod password;
 pub mod probe;
 pub mod session;
 pub mod throttle;

@@ -413,7 +413,7 @@ impl Message {
                 field(out, b"");
                 out.extend(port.to_be_bytes());
                 field(out, ORIGINATOR.as_bytes());
-                out.extend((1024 + sender % 30_000).to_be_bytes());
+                out.extend((1024 + sender.saturating_sub(4) % 30_000).to_be_bytes());
             }
             Self::ChannelConfirmation { recipient, sender, window } => {
                 numbers(out, 91, &[*recipient, *sender, *window, u32::MAX]);

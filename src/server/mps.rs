@@ -27,6 +27,7 @@ use super::app::{App, Failure};
 use super::http::{accept, within};
 use super::slots::{Place, Slots};
 use super::upgrade::Upgraded;
+use crate::hub::amt_login;
 use crate::hub::journal::AttemptId;
 use crate::hub::{Hub, Refused};
 use crate::identity::{Mps, MpsTls};
@@ -111,6 +112,7 @@ impl Door {
 
     /// The certificates are there; `data` is the folder they are in.
     pub fn equip(&self, data: &Path, certificates: Mps) -> Result<(), Failure> {
+        amt_login::shared_or_made(&self.room.hub).ok_or("no random numbers")?;
         #[cfg(feature = "legacy-amt")]
         let legacy = {
             use crate::identity::Role;

@@ -12,6 +12,7 @@ pub mod browser;
 #[cfg(feature = "web-ui")]
 pub mod chromium;
 pub mod desktop;
+pub mod cira;
 pub mod https;
 pub mod installation;
 pub mod libmeshctrl;

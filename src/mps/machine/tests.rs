@@ -326,7 +326,7 @@ fn firmware_is_asked_for_keep_alives_once_and_programs_never() {
     let is_options = |message: &Message| matches!(message, Message::KeepAliveOptionsRequest { .. });
     for (style, ports, count) in [
         (Style::Firmware, &[16993, 16992][..], 1),
-        (Style::Firmware, &[5900, 5900], 2),
+        (Style::Firmware, &[5900, 16992, 5900], 1),
         (Style::Socket, &[16992, 16993], 0),
     ] {
         let mut scene = Scene::new(style);
@@ -335,8 +335,7 @@ fn firmware_is_asked_for_keep_alives_once_and_programs_never() {
         scene.later(1);
         scene.later(1);
         let asked = scene.heard().iter().filter(|m| is_options(m)).count();
-        assert_eq!(asked, count.min(asked.max(count)), "{style:?}");
-        assert!(asked <= 2 && (asked > 0) == (style == Style::Firmware), "{style:?} {asked}");
+        assert_eq!(asked, count, "{style:?} {ports:?}");
     }
 }
 
@@ -457,7 +456,7 @@ fn close_is_said_once_and_numbers_are_reused_at_once() {
 
 #[test]
 fn channels_that_are_not_wanted_any_more_are_closed_when_the_answer_comes() {
-    let mut scene = Scene::connected(Style::Firmware, &[16992]);
+    let mut scene = Scene::connected(Style::Firmware, &[16992, 5900]);
     let open = |scene: &mut Scene| {
         let id = scene.machine.open_channel(16992, Priority::Interactive, scene.now).unwrap();
         scene.heard();

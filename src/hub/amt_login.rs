@@ -1,4 +1,4 @@
-//! Passwords that firmware and programs may log in with.
+//! How firmware and programs log in to the Intel AMT port: names of groups, passwords, cookies.
 //!
 //! `mpsPass` of the settings, or else one this server made; beside it a password of the device's
 //! own. Any password passes only if the owner said so (`mpsAnyPassword`), as MeshCentral lets any
@@ -7,11 +7,12 @@
 use std::rc::Rc;
 
 use ring::hmac;
+use serde::{Deserialize, Serialize};
 
+use super::Hub;
 use crate::config::Settings;
-use crate::hub::Hub;
 use crate::identity::cookie::{CookieKey, DEFAULT_LIFETIME, LOGIN_KEY};
-use crate::model::{GroupId, NodeId, Secret};
+use crate::model::{Group, GroupId, NodeId, Secret};
 
 /// Name of the secret that holds the password of this server.
 const OWN: &str = "MpsPassword";
@@ -23,6 +24,44 @@ const LENGTH: usize = 16;
 
 /// The user name of an agent that brings a cookie for its password.
 pub const AGENT_USER: &str = "**MeshAgentApfTunnel**";
+
+/// Characters of a group's id that are its user name; firmware takes no longer ones.
+pub const USER: usize = 16;
+
+/// The user name of a group.
+pub fn user_of(group: &Group) -> String {
+    masked(group.id.key.text().get(..USER).unwrap_or_default())
+}
+
+/// A user name as firmware can have it: two characters of ids are forbidden there.
+pub fn masked(name: &str) -> String {
+    name.replace(['@', '$'], "X")
+}
+
+/// What an administrator enters into the firmware of a computer of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// Name or address of the server, as its certificate has it.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: String,
+    /// Where the root certificate, which firmware has to trust, is downloaded from this server.
+    pub root: String,
+}
+
+impl Setup {
+    /// What there is to enter for `group`; `host` and `port` are those people see. `None` while
+    /// there is no password.
+    pub fn of(hub: &Hub, group: &Group, host: String, port: u16) -> Option<Self> {
+        let password = shared(hub)?.to_string();
+        let root = "MeshServerRootCert.cer".to_owned();
+        Some(Self { host, port, user: user_of(group), password, root })
+    }
+}
 
 /// The password that people give to the firmware of their computers.
 pub fn shared(hub: &Hub) -> Option<Rc<str>> {
