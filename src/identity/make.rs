@@ -128,35 +128,33 @@ fn signed(dir: &Path, root: &Pair, key: &KeyPair, name: &str) -> Result<String, 
     Ok(params.signed_by(key, &issuer).map_err(make_error)?.pem())
 }
 
-/// The chains and keys of the Intel AMT port.
-#[derive(Clone)]
-pub struct Mps {
-    /// With a key that all firmware takes, 2048 bits if it was made here.
-    pub short: WebCertificate,
-    /// With a key of 3072 bits, for firmware that refuses shorter ones.
-    pub long: WebCertificate,
+/// Loads the certificate of the Intel AMT port, which [`load_or_make_rsa`] has made. If it is made
+/// out to another name than `name` it is issued anew with its old key: firmware compares the name.
+pub fn load_mps(dir: &Path, name: Option<&str>) -> Result<WebCertificate, IdentityError> {
+    let root = read_back(dir, Role::Root)?;
+    let pair = renamed(dir, &root, Role::Mps, read_back(dir, Role::Mps)?, name)?;
+    served(dir, Role::Mps, pair)
 }
 
-/// Loads the certificates of the Intel AMT port, after [`load_or_make_rsa`]; makes the long one if
-/// it is missing. Blocks for seconds then: call it in the pool. A certificate that is made out to
-/// another name than `name` is issued anew with its old key: firmware compares the name.
-pub fn load_or_make_mps(dir: &Path, name: Option<&str>) -> Result<Mps, IdentityError> {
+/// Loads the certificate with a key of 3072 bits, for firmware that refuses shorter ones, or makes
+/// it. Blocks for seconds: call it in the pool.
+pub fn load_or_make_long_mps(dir: &Path, name: &str) -> Result<WebCertificate, IdentityError> {
     let root = read_back(dir, Role::Root)?;
-    let short = renamed(dir, &root, Role::Mps, read_back(dir, Role::Mps)?, name)?;
-    let invalid = |role: Role| move |what| IdentityError::Invalid(role.cert_path(dir), what);
-    let short = WebCertificate::new(short.chain, short.key).map_err(invalid(Role::Mps))?;
-    let common_name = name.map(str::to_owned).or_else(|| short.common_name()).unwrap_or_default();
-    let long = match files::read(dir, Role::MpsLong)? {
-        Some(pair) => renamed(dir, &root, Role::MpsLong, pair, Some(&common_name))?,
+    let pair = match files::read(dir, Role::MpsLong)? {
+        Some(pair) => renamed(dir, &root, Role::MpsLong, pair, Some(name))?,
         None => {
             let key = rsa_key_pair(3072)?;
-            let cert = signed(dir, &root, &key, &common_name)?;
+            let cert = signed(dir, &root, &key, name)?;
             files::write(dir, Role::MpsLong, &cert, &key.serialize_pem())?;
             read_back(dir, Role::MpsLong)?
         }
     };
-    let long = WebCertificate::new(long.chain, long.key).map_err(invalid(Role::MpsLong))?;
-    Ok(Mps { short, long })
+    served(dir, Role::MpsLong, pair)
+}
+
+fn served(dir: &Path, role: Role, pair: Pair) -> Result<WebCertificate, IdentityError> {
+    let invalid = |what| IdentityError::Invalid(role.cert_path(dir), what);
+    WebCertificate::new(pair.chain, pair.key).map_err(invalid)
 }
 
 fn renamed(
@@ -309,6 +307,22 @@ mod tests {
             let mode = role.key_path(dir.path()).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{role:?}");
         }
+    }
+
+    #[test]
+    fn the_intel_amt_port_keeps_its_keys_when_its_name_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        load_or_make_rsa(dir.path(), &names(), 0).unwrap();
+        let first = load_mps(dir.path(), None).unwrap();
+        assert_eq!(first.common_name().as_deref(), Some("board.example"));
+        assert_eq!(load_mps(dir.path(), Some("board.example")).unwrap().hash, first.hash);
+        let renamed = load_mps(dir.path(), Some("mps.example")).unwrap();
+        assert_eq!(renamed.common_name().as_deref(), Some("mps.example"));
+        assert_eq!(renamed.key_hash, first.key_hash);
+        let long = load_or_make_long_mps(dir.path(), "mps.example").unwrap();
+        assert_ne!(long.key_hash, first.key_hash);
+        let again = load_or_make_long_mps(dir.path(), "mps.example").unwrap();
+        assert_eq!(again.hash, long.hash);
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use std::sync::{Arc, RwLock};
 
-use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -15,6 +14,8 @@ use crate::model::{Key48, Millis};
 
 /// How many replaced certificates agents may still name.
 const ROLLOVER: usize = 4;
+
+static VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// The web certificate in force and those it replaced.
 #[derive(Debug)]
@@ -74,8 +75,6 @@ impl WebTls {
 
     /// The rustls configuration that serves whatever certificate is in force.
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
-        static VERSIONS: &[&SupportedProtocolVersion] =
-            &[&rustls::version::TLS13, &rustls::version::TLS12];
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(VERSIONS)?
@@ -96,40 +95,22 @@ impl ResolvesServerCert for WebTls {
     }
 }
 
-/// The certificates of the Intel AMT port; which one a client gets depends on what it offers.
-#[derive(Debug)]
-pub struct MpsTls {
-    short: Arc<CertifiedKey>,
-    long: Arc<CertifiedKey>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl MpsTls {
-    /// Serves these certificates.
-    pub fn new(certificates: super::Mps) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let super::Mps { short, long } = certificates;
-        Self { short: short.certified, long: long.certified, provider }
-    }
-
-    /// TLS 1.2 and 1.3 with the certificate for clients that want long keys, or for all others.
-    /// Sessions are resumed by tickets; nobody asks for a name, and none is looked at.
-    ///
-    /// # Errors
-    /// Without randomness.
-    pub fn server_config(&self, long: bool) -> Result<Arc<ServerConfig>, rustls::Error> {
-        static VERSIONS: &[&SupportedProtocolVersion] =
-            &[&rustls::version::TLS13, &rustls::version::TLS12];
-        let certified = if long { &self.long } else { &self.short };
-        let mut config = ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(VERSIONS)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = rustls::crypto::ring::Ticketer::new()?;
-        config.send_tls13_tickets = 1;
-        Ok(Arc::new(config))
-    }
+/// TLS 1.2 and 1.3 for the Intel AMT port. Sessions are resumed by tickets; firmware asks for no
+/// name, and none is looked at.
+///
+/// # Errors
+/// Without randomness.
+pub fn mps_config(certificate: &WebCertificate) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certified = SingleCertAndKey::from(certificate.certified.clone());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(VERSIONS)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(certified));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ impl Machine {
             };
             at += taken;
             if !self.is_open() && !self.count_unproven(taken, event.is_some()) {
-                self.close("sent too much before it logged in");
+                self.refuse(disconnect::PROTOCOL_ERROR, "sent too much before it logged in");
                 return input.len();
             }
             match event {
@@ -390,12 +390,8 @@ impl Machine {
                 self.ports.retain(|known| u32::from(*known) != port);
                 self.out.push(&Message::RequestSuccess { port: None });
             }
-            Message::UnknownRequest { want_reply } => {
-                // If it has data, that is no message, and ends the tunnel.
-                if want_reply {
-                    self.out.push(&Message::RequestFailure);
-                }
-            }
+            // If it has data, that is no message, and ends the tunnel.
+            Message::UnknownRequest { want_reply: true } => self.out.push(&Message::RequestFailure),
             Message::ChannelOpen { sender, .. } => {
                 let reason = failure::UNKNOWN_KIND;
                 self.out.push(&Message::ChannelFailure { recipient: sender, reason });

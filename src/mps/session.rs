@@ -285,13 +285,12 @@ impl<T: Transport, P> Session<T, P> {
         if self.tunnel.drive(|machine| machine.has_effect()) {
             return Poll::Ready(Ok(Wake::Work));
         }
-        if self.tunnel.drive(|machine| {
+        let is_reading = self.tunnel.drive(|machine| {
             machine.wants_input() && machine.out(Instant::now()).len() < HIGH_WATER
-        }) {
-            if let Poll::Ready(more) = self.poll_receive(cx)? {
-                self.tunnel.wake_streams();
-                return Poll::Ready(Ok(if more { Wake::Work } else { Wake::Ended }));
-            }
+        });
+        if is_reading && let Poll::Ready(more) = self.poll_receive(cx)? {
+            self.tunnel.wake_streams();
+            return Poll::Ready(Ok(if more { Wake::Work } else { Wake::Ended }));
         }
         self.poll_timer(cx).map(|()| Ok(Wake::Timer))
     }

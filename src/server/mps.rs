@@ -30,7 +30,8 @@ use super::upgrade::Upgraded;
 use crate::hub::amt_login;
 use crate::hub::journal::AttemptId;
 use crate::hub::{Hub, Refused};
-use crate::identity::{Mps, MpsTls};
+use crate::identity::WebCertificate;
+use crate::identity::tls::mps_config;
 use crate::mps::admission::Room;
 use crate::mps::hello::{self, Hello, Peek};
 use crate::mps::machine::Style;
@@ -67,7 +68,8 @@ pub struct Door {
 struct Equipment {
     name: Option<String>,
     short: Arc<ServerConfig>,
-    long: Arc<ServerConfig>,
+    /// With a longer key, as soon as there is one.
+    long: RefCell<Option<Arc<ServerConfig>>>,
     #[cfg(feature = "legacy-amt")]
     legacy: tls::legacy::Context,
 }
@@ -110,8 +112,8 @@ impl Door {
         *self.root.borrow_mut() = Some(der.into());
     }
 
-    /// The certificates are there; `data` is the folder they are in.
-    pub fn equip(&self, data: &Path, certificates: Mps) -> Result<(), Failure> {
+    /// The certificate is there; `data` is the folder it is in.
+    pub fn equip(&self, data: &Path, certificate: &WebCertificate) -> Result<(), Failure> {
         amt_login::shared_or_made(&self.room.hub).ok_or("no random numbers")?;
         #[cfg(feature = "legacy-amt")]
         let legacy = {
@@ -121,15 +123,21 @@ impl Door {
         };
         #[cfg(not(feature = "legacy-amt"))]
         let _ = data;
-        let name = certificates.short.common_name();
-        let tls = MpsTls::new(certificates);
         *self.equipment.borrow_mut() = Some(Rc::new(Equipment {
-            name,
-            short: tls.server_config(false)?,
-            long: tls.server_config(true)?,
+            name: certificate.common_name(),
+            short: mps_config(certificate)?,
+            long: RefCell::default(),
             #[cfg(feature = "legacy-amt")]
             legacy,
         }));
+        Ok(())
+    }
+
+    /// The certificate with the longer key is there.
+    pub fn lengthen(&self, certificate: &WebCertificate) -> Result<(), Failure> {
+        if let Some(equipment) = &*self.equipment.borrow() {
+            *equipment.long.borrow_mut() = Some(mps_config(certificate)?);
+        }
         Ok(())
     }
 
@@ -220,10 +228,11 @@ async fn greet(door: &Rc<Door>, mut stream: TcpStream, entrance: Entrance) -> io
     }
     let stream = Seen { seen, stream };
     if hello.is_modern() {
-        let long = hello.wants_long_keys();
-        let config = if long { &equipment.long } else { &equipment.short };
-        let stream = Box::new(tls::accept(stream, config.clone()).await?);
-        let remark = if long { ", with the key of 3072 bits" } else { "" };
+        let long = equipment.long.borrow().clone().filter(|_| hello.wants_long_keys());
+        let is_long = long.is_some();
+        let config = long.unwrap_or_else(|| equipment.short.clone());
+        let stream = Box::new(tls::accept(stream, config).await?);
+        let remark = if is_long { ", with the key of 3072 bits" } else { "" };
         door.step(entrance.attempt, format!("{}{remark}", stream.describe()));
         door.serve(stream, entrance);
         return Ok(());

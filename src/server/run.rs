@@ -249,20 +249,26 @@ async fn prepare_keys(app: Rc<App>, data: PathBuf, keys: Keys) {
             return;
         }
     }
-    let Some(listener) = mps else { return };
+    if let Some(listener) = mps
+        && let Err(error) = open_mps(&app, data, listener).await
+    {
+        log::error!("Intel AMT: {error}");
+    }
+}
+
+/// Serves the Intel AMT port, at first with one certificate. The second takes seconds to be made at
+/// the first start, and new firmware only wants it.
+async fn open_mps(app: &Rc<App>, data: PathBuf, listener: TcpListener) -> Result<(), Failure> {
     let settings = app.hub.config().settings.clone();
     let (folder, name) = (data.clone(), settings.mps_name.or(settings.cert));
-    let loaded =
-        blocking::unblock(move || identity::load_or_make_mps(&folder, name.as_deref())).await;
-    match loaded.map_err(Failure::from).and_then(|certificates| app.mps.equip(&data, certificates))
-    {
-        Ok(()) => {
-            app.refresh_facts();
-            log::info!("Intel AMT may connect to port {}", app.mps.port().unwrap_or_default());
-            super::mps::serve(app, listener).await;
-        }
-        Err(error) => log::error!("Intel AMT cannot connect: {error}"),
-    }
+    let loaded = blocking::unblock(move || identity::load_mps(&folder, name.as_deref())).await?;
+    app.mps.equip(&data, &loaded)?;
+    app.refresh_facts();
+    log::info!("Intel AMT may connect to port {}", app.mps.port().unwrap_or_default());
+    app.executor.spawn(super::mps::serve(app.clone(), listener)).detach();
+    let name = loaded.common_name().unwrap_or_default();
+    let long = blocking::unblock(move || identity::load_or_make_long_mps(&data, &name)).await?;
+    app.mps.lengthen(&long)
 }
 
 /// Opens the installed agent package; without one agents keep the core they have.

@@ -11,6 +11,7 @@ mod agents;
 mod control;
 mod listener;
 mod pages;
+mod tunnels;
 mod websocket;
 
 use std::io::{Read, Write};
