@@ -431,9 +431,6 @@ impl Call {
 
     /// Hands a command to the agent of `device`. False if it is not connected or stuck.
     pub(super) fn command_agent(&self, device: &Device, command: AgentCommand) -> bool {
-        if matches!(command, AgentCommand::Disconnect) {
-            self.hub().end_tunnels(&device.id, "the device was removed or moved");
-        }
         self.hub().agent(&device.id).is_some_and(|agent| agent.mailbox.push(command).is_ok())
     }
 
