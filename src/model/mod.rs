@@ -11,8 +11,8 @@ pub mod record;
 pub mod rights;
 pub mod text;
 pub mod time;
-pub mod witness;
 pub mod uuid;
+pub mod witness;
 
 pub use access::{
     AmtAccess, AmtPolicy, BackupCode, Ban, Document, Factors, KeyPin, LoginToken, SecurityKey,
@@ -27,5 +27,5 @@ pub use record::{
 };
 pub use rights::{Rights, SiteRights};
 pub use time::{Clock, Millis, Seconds, Utc};
-pub use witness::Witness;
 pub use uuid::Uuid;
+pub use witness::Witness;

@@ -24,10 +24,10 @@ use super::domain;
 use super::downloads::{self, Reader};
 use super::files;
 use super::invite;
+use super::mps;
 use super::page;
 use super::recordings;
 use super::session::{self, Door};
-use super::mps;
 use super::setup;
 use super::upgrade::{is_upgrade, upgrade};
 

@@ -11,8 +11,8 @@ pub mod authenticator;
 pub mod browser;
 #[cfg(feature = "web-ui")]
 pub mod chromium;
-pub mod desktop;
 pub mod cira;
+pub mod desktop;
 pub mod https;
 pub mod installation;
 pub mod libmeshctrl;

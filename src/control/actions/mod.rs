@@ -9,8 +9,8 @@
 
 mod account_self;
 mod add_devices;
-mod amt_policy;
 mod amt;
+mod amt_policy;
 mod call;
 mod clipboard;
 mod cookies;
