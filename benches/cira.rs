@@ -9,7 +9,6 @@ mod cira;
 #[allow(dead_code, unreachable_pub, reason = "the fleet program uses the rest")]
 mod probe;
 #[path = "fleet/simulated/mod.rs"]
-#[allow(dead_code, unreachable_pub, unused_imports, reason = "the fleet program uses the rest")]
 mod simulated;
 
 mod common {
