@@ -111,7 +111,8 @@ impl Hub {
 
     /// The best tunnel through which a port of a device's firmware can be reached.
     pub fn amt_tunnel_to(&self, node: &NodeId, port: u16) -> Option<Rc<AmtTunnel>> {
-        let mut tunnels = TunnelKind::ALL.into_iter().filter_map(|kind| self.amt_tunnel(node, kind));
+        let mut tunnels =
+            TunnelKind::ALL.into_iter().filter_map(|kind| self.amt_tunnel(node, kind));
         tunnels.find(|tunnel| tunnel.carrier.ports().contains(&port))
     }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::machine::Login;
 use super::throttle::Throttle;
 use crate::hub::amt_login::{self, USER, masked, user_of};
-use crate::hub::{Hub, TunnelKind, AmtTunnel};
+use crate::hub::{AmtTunnel, Hub, TunnelKind};
 use crate::model::text::clamp;
 use crate::model::{
     AgentFacts, Device, DomainId, Event, EventKind, Group, GroupKind, NodeId, Uuid,

@@ -21,7 +21,7 @@ use super::machine::{Effect, Login, Machine, Style};
 use super::probe::{self, Probe};
 use super::tunnel::{Handle, Tunnel};
 use crate::hub::journal::AttemptId;
-use crate::hub::{Refused, TunnelKind, AmtTunnel};
+use crate::hub::{AmtTunnel, Refused, TunnelKind};
 use crate::model::NodeId;
 use crate::ws::{Message, Socket};
 

@@ -329,7 +329,7 @@ pub(super) async fn serve_socket(
 pub(super) fn root_certificate(der: &[u8]) -> Response<Body> {
     let mut response = text(StatusCode::OK, "");
     let body = Full::new(hyper::body::Bytes::copy_from_slice(der)).map_err(|e| match e {});
-    *response.body_mut() = body.boxed_unsync();
+    *response.body_mut() = Box::pin(body);
     for (name, value) in [
         (header::CONTENT_TYPE, "application/octet-stream"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"rootcert.cer\""),
