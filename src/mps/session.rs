@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
@@ -114,8 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Frames<S> {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let close = self.0.close(None);
-        pin!(close).poll(cx)
+        self.0.poll_close(cx, None)
     }
 }
 

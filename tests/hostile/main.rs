@@ -10,8 +10,8 @@ mod peer;
 mod agents;
 mod control;
 mod listener;
+mod mps;
 mod pages;
-mod tunnels;
 mod websocket;
 
 use std::io::{Read, Write};
