@@ -138,6 +138,9 @@ impl Reports {
 
     fn core_info(&self, info: &Map<String, Value>) {
         self.change(|device| merge_core_info(device, info, self.caps));
+        if info.contains_key("intelamt") {
+            self.hub.merge_amt_device(&self.link.node);
+        }
     }
 
     /// Changes the device's record; writes and tells only if that made a difference.

@@ -3,12 +3,14 @@
 //! The room that speaks APF registers tunnels here; rooms that speak with the firmware find them
 //! here and get byte streams, without knowing how they are carried.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use serde_json::Value;
@@ -70,8 +72,7 @@ pub trait Carrier {
 
 /// A tunnel that was let in.
 pub struct AmtTunnel {
-    /// The device.
-    pub node: NodeId,
+    node: RefCell<NodeId>,
     /// What carries it.
     pub kind: TunnelKind,
     /// Since when.
@@ -82,54 +83,143 @@ pub struct AmtTunnel {
     pub carrier: Rc<dyn Carrier>,
 }
 
-/// All tunnels by device and kind: one of each at most.
-pub(super) type AmtTunnels = BTreeMap<(NodeId, TunnelKind), Rc<AmtTunnel>>;
+impl AmtTunnel {
+    /// A tunnel to the firmware of `node`.
+    pub fn new(
+        node: NodeId,
+        kind: TunnelKind,
+        since: Millis,
+        remote: SocketAddr,
+        carrier: Rc<dyn Carrier>,
+    ) -> Self {
+        Self { node: RefCell::new(node), kind, since, remote, carrier }
+    }
+
+    /// The device; another one from when its agent said which computer it is on.
+    pub fn node(&self) -> NodeId {
+        self.node.borrow().clone()
+    }
+}
+
+/// All tunnels: at most one of each kind per device.
+#[derive(Default)]
+pub(super) struct AmtTunnels {
+    by_device: BTreeMap<NodeId, OfDevice>,
+    count: usize,
+}
+
+/// The tunnels of one device.
+#[derive(Clone, Default)]
+pub(super) struct OfDevice {
+    pub(super) cira: Option<Rc<AmtTunnel>>,
+    pub(super) relay: Option<Rc<AmtTunnel>>,
+    lms: Option<Rc<AmtTunnel>>,
+}
+
+impl OfDevice {
+    fn place(&mut self, kind: TunnelKind) -> &mut Option<Rc<AmtTunnel>> {
+        match kind {
+            TunnelKind::Cira => &mut self.cira,
+            TunnelKind::Relay => &mut self.relay,
+            TunnelKind::Lms => &mut self.lms,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.cira.is_none() && self.relay.is_none() && self.lms.is_none()
+    }
+
+    /// One from outside the computer, if there is any: those count as connections.
+    pub(super) fn outside(self) -> Option<Rc<AmtTunnel>> {
+        self.cira.or(self.relay)
+    }
+
+    /// In the order in which they are used.
+    fn in_order(self) -> impl Iterator<Item = Rc<AmtTunnel>> {
+        [self.cira, self.relay, self.lms].into_iter().flatten()
+    }
+}
+
+impl AmtTunnels {
+    fn insert(&mut self, tunnel: Rc<AmtTunnel>) -> Option<Rc<AmtTunnel>> {
+        let of_device = self.by_device.entry(tunnel.node()).or_default();
+        let older = of_device.place(tunnel.kind).replace(tunnel);
+        self.count += usize::from(older.is_none());
+        older
+    }
+
+    fn remove(&mut self, tunnel: &Rc<AmtTunnel>) -> bool {
+        let node = tunnel.node();
+        let Some(of_device) = self.by_device.get_mut(&node) else { return false };
+        let place = of_device.place(tunnel.kind);
+        if !place.as_ref().is_some_and(|current| Rc::ptr_eq(current, tunnel)) {
+            return false;
+        }
+        *place = None;
+        self.count -= 1;
+        if of_device.is_empty() {
+            self.by_device.remove(&node);
+        }
+        true
+    }
+}
 
 impl Hub {
     /// Registers a tunnel. Returns the one whose place it takes.
-    pub fn amt_tunnel_connected(&self, link: Rc<AmtTunnel>) -> Option<Rc<AmtTunnel>> {
-        self.amt_tunnels.borrow_mut().insert((link.node.clone(), link.kind), link)
+    pub fn amt_tunnel_connected(&self, tunnel: Rc<AmtTunnel>) -> Option<Rc<AmtTunnel>> {
+        let older = self.amt_tunnels.borrow_mut().insert(tunnel);
+        self.count_amt_tunnels();
+        older
     }
 
     /// Removes a tunnel, unless a newer one has taken its place. Returns whether it was in place.
-    pub fn amt_tunnel_gone(&self, link: &Rc<AmtTunnel>) -> bool {
-        let mut tunnels = self.amt_tunnels.borrow_mut();
-        let key = (link.node.clone(), link.kind);
-        let is_current = tunnels.get(&key).is_some_and(|current| Rc::ptr_eq(current, link));
-        is_current && tunnels.remove(&key).is_some()
+    pub fn amt_tunnel_gone(&self, tunnel: &Rc<AmtTunnel>) -> bool {
+        let was_in_place = self.amt_tunnels.borrow_mut().remove(tunnel);
+        self.count_amt_tunnels();
+        was_in_place
     }
 
-    /// The tunnel of that kind of a device.
-    pub fn amt_tunnel(&self, node: &NodeId, kind: TunnelKind) -> Option<Rc<AmtTunnel>> {
-        let tunnels = self.amt_tunnels.borrow();
-        // A key to look up is a copy of the id: most devices have no tunnel at all.
-        if tunnels.is_empty() {
-            return None;
-        }
-        tunnels.get(&(node.clone(), kind)).cloned()
+    fn count_amt_tunnels(&self) {
+        let count = self.amt_tunnels.borrow().count;
+        self.metrics.amt_tunnels.store(count as u64, Relaxed);
+    }
+
+    /// The tunnels of a device.
+    pub(super) fn amt_tunnels_of(&self, node: &NodeId) -> OfDevice {
+        self.amt_tunnels.borrow().by_device.get(node).cloned().unwrap_or_default()
     }
 
     /// The best tunnel through which a port of a device's firmware can be reached.
     pub fn amt_tunnel_to(&self, node: &NodeId, port: u16) -> Option<Rc<AmtTunnel>> {
-        let mut tunnels =
-            TunnelKind::ALL.into_iter().filter_map(|kind| self.amt_tunnel(node, kind));
+        let mut tunnels = self.amt_tunnels_of(node).in_order();
         tunnels.find(|tunnel| tunnel.carrier.ports().contains(&port))
-    }
-
-    /// Number of tunnels.
-    pub fn amt_tunnel_count(&self) -> usize {
-        self.amt_tunnels.borrow().len()
-    }
-
-    /// All tunnels, by device.
-    pub fn amt_tunnels(&self) -> Vec<Rc<AmtTunnel>> {
-        self.amt_tunnels.borrow().values().cloned().collect()
     }
 
     /// Ends the tunnels of a device that was removed or has moved away.
     pub fn end_amt_tunnels(&self, node: &NodeId, why: &'static str) {
-        for link in TunnelKind::ALL.into_iter().filter_map(|kind| self.amt_tunnel(node, kind)) {
-            link.carrier.disconnect(why);
+        for tunnel in self.amt_tunnels_of(node).in_order() {
+            tunnel.carrier.disconnect(why);
         }
+    }
+
+    /// Makes the tunnels of `from` those of `to`, without ending them: firmware that is sent away
+    /// stays away for a while. Where both have one, the newer stays.
+    pub(super) fn move_amt_tunnels(&self, from: &NodeId, to: &NodeId) {
+        let Some(moving) = self.amt_tunnels.borrow_mut().by_device.remove(from) else { return };
+        let mut replaced = Vec::new();
+        for tunnel in moving.in_order() {
+            let mut tunnels = self.amt_tunnels.borrow_mut();
+            tunnels.count -= 1;
+            *tunnel.node.borrow_mut() = to.clone();
+            let place = tunnels.by_device.entry(to.clone()).or_default().place(tunnel.kind);
+            match place {
+                Some(there) if there.since > tunnel.since => replaced.push(tunnel),
+                _ => replaced.extend(tunnels.insert(tunnel)),
+            }
+        }
+        for tunnel in replaced {
+            tunnel.carrier.disconnect("its computer has a newer tunnel");
+        }
+        self.count_amt_tunnels();
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::{AgentLink, Hub, TunnelKind};
+use super::{AgentLink, Hub};
 use crate::model::{Connectivity, Event, LastSeen, Millis, NodeId};
 use crate::store::PowerChange;
 
@@ -26,8 +26,9 @@ impl Hub {
     pub fn connection(&self, node: &NodeId) -> (Connectivity, Option<Rc<AgentLink>>) {
         let agent = self.agent(node);
         let agent_since = agent.as_ref().map(|agent| agent.since);
-        let cira_since = self.amt_tunnel(node, TunnelKind::Cira).map(|tunnel| tunnel.since);
-        let relayed = self.amt_tunnel(node, TunnelKind::Relay).is_some();
+        let amt = self.amt_tunnels_of(node);
+        let cira_since = amt.cira.map(|tunnel| tunnel.since);
+        let relayed = amt.relay.is_some();
         let bit = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
         let state = Connectivity {
             conn: bit(agent_since.is_some(), AGENT)

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::model::text::clamp;
-use crate::model::{Millis, Uuid};
+use crate::model::{Millis, NodeId, Uuid};
 
 /// Attempts kept.
 const ATTEMPTS: usize = 256;
@@ -137,9 +137,19 @@ impl Journal {
     }
 
     /// It was let in as a device.
-    pub fn is_device(&mut self, id: AttemptId, node: &crate::model::NodeId) {
+    pub fn is_device(&mut self, id: AttemptId, node: &NodeId) {
         if let Some(attempt) = self.attempt(id) {
             attempt.node = Some(node.to_string());
+        }
+    }
+
+    /// A device has become another one.
+    pub fn device_is(&mut self, before: &NodeId, now: &NodeId) {
+        let before = before.to_string();
+        for Entry { attempt, .. } in &mut self.entries {
+            if attempt.node.as_ref() == Some(&before) {
+                attempt.node = Some(now.to_string());
+            }
         }
     }
 

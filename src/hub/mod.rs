@@ -4,6 +4,7 @@
 //! room finds it here and puts a message into its mailbox; both publish events here.
 
 pub mod amt_login;
+pub mod amt_merge;
 mod amt_tunnels;
 mod connection;
 pub mod documents;

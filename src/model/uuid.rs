@@ -13,13 +13,12 @@ use super::{DomainId, IdError, Key48, NodeId};
 pub struct Uuid([u8; 16]);
 
 /// UUIDs that makers of mainboards forgot to change: many computers have each of them.
-const DEFAULTS: [&str; 6] = [
-    "00000000-0000-0000-0000-000000000000",
-    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+/// Beside them those that are one byte sixteen times. Each of them in either order of bytes.
+const DEFAULTS: [&str; 4] = [
     "03000200-0400-0500-0006-000700080009",
-    "00020003-0004-0005-0006-000700080009",
     "12345678-1234-5678-90ab-cddeefaabbcc",
-    "fefefefe-fefe-fefe-fefe-fefefefefefe",
+    "00010203-0405-0607-0809-0a0b0c0d0e0f",
+    "4c4c4544-0000-2010-8020-80c04f202020",
 ];
 
 impl Uuid {
@@ -44,7 +43,9 @@ impl Uuid {
 
     /// Whether many computers have this one, because their maker did not set it.
     pub fn is_default(self) -> bool {
-        DEFAULTS.contains(&self.to_string().as_str())
+        let [first, rest @ ..] = &self.0;
+        let is_known = |uuid: Self| DEFAULTS.contains(&uuid.to_string().as_str());
+        rest.iter().all(|byte| byte == first) || is_known(self) || is_known(Self(self.to_wire()))
     }
 }
 
@@ -109,8 +110,11 @@ mod tests {
 
     #[test]
     fn what_makers_forgot_is_told_from_what_they_set() {
-        for text in DEFAULTS {
-            assert!(text.parse::<Uuid>().unwrap().is_default(), "{text}");
+        let one_byte =
+            ["00000000-0000-0000-0000-000000000000", "fefefefe-fefe-fefe-fefe-fefefefefefe"];
+        for text in DEFAULTS.into_iter().chain(one_byte) {
+            let uuid = text.parse::<Uuid>().unwrap();
+            assert!(uuid.is_default() && Uuid(uuid.to_wire()).is_default(), "{text}");
         }
         let own: Uuid = "4c4c4544-004b-4210-8033-b6c04f504633".parse().unwrap();
         assert!(!own.is_default());

@@ -15,11 +15,10 @@ use serde_json::{Value, json};
 use super::machine::Login;
 use super::throttle::Throttle;
 use crate::hub::amt_login::{self, USER, masked, user_of};
+use crate::hub::amt_merge::devices_with;
 use crate::hub::{AmtTunnel, Hub, TunnelKind};
 use crate::model::text::clamp;
-use crate::model::{
-    AgentFacts, Device, DomainId, Event, EventKind, Group, GroupKind, NodeId, Uuid,
-};
+use crate::model::{AgentFacts, Device, Event, EventKind, Group, GroupKind, NodeId, Uuid};
 
 /// Changes of address after which one UUID is taken to be that of two computers.
 const CLASHES: u32 = 3;
@@ -113,7 +112,7 @@ impl Room {
         let domain = group.domain();
         let device = match group.kind {
             GroupKind::Amt => self.hub.store.device(&login.uuid.node(domain.clone())),
-            GroupKind::Agent => self.device_beside_agent(domain, login.uuid)?,
+            GroupKind::Agent => self.device_beside_agent(&group, login.uuid)?,
             GroupKind::Local | GroupKind::IpKvm => {
                 return Err(Refusal::GroupKind(group.kind.mtype()));
             }
@@ -153,27 +152,28 @@ impl Room {
     }
 
     /// The device whose agent has reported this UUID; if there is none, the one this computer was
-    /// made itself before.
+    /// made itself before. Of several the one in `group`: an agent elsewhere may say what it likes.
     fn device_beside_agent(
         &self,
-        domain: &DomainId,
+        group: &Group,
         uuid: Uuid,
     ) -> Result<Option<Rc<Device>>, Refusal> {
-        let hub = &self.hub;
+        let (hub, own) = (&self.hub, uuid.node(group.domain().clone()));
         let kind = |device: &Device| hub.store.group(&device.group).map(|group| group.kind);
-        let reported: Vec<_> = devices_with(hub, domain, uuid).collect();
+        let reported = devices_with(hub, group.domain(), uuid);
+        // The one that was made for the firmware gives way to one with an agent.
+        let others = reported.iter().filter(|device| device.id != own);
         let mut with_agents: Vec<_> =
-            reported.iter().filter(|device| kind(device) == Some(GroupKind::Agent)).collect();
-        // One that was made for the firmware gives way to the one with an agent.
-        if with_agents.len() > 1 {
-            with_agents.retain(|device| device.id != uuid.node(domain.clone()));
+            others.filter(|device| kind(device) == Some(GroupKind::Agent)).collect();
+        if with_agents.len() > 1 && with_agents.iter().any(|device| device.group == group.id) {
+            with_agents.retain(|device| device.group == group.id);
         }
         match with_agents.as_slice() {
             [] => {}
             [device] => return Ok(Some((**device).clone())),
             several => return Err(Refusal::SeveralDevices(several.len())),
         }
-        match hub.store.device(&uuid.node(domain.clone())) {
+        match hub.store.device(&own) {
             Some(device) if kind(&device) == Some(GroupKind::Agent) => Ok(Some(device)),
             Some(_) => Err(Refusal::OtherGroup),
             None if !reported.is_empty() => Err(Refusal::OtherGroup),
@@ -226,7 +226,7 @@ impl Room {
         let hub = &self.hub;
         let Some(older) = hub.amt_tunnel_connected(link.clone()) else {
             if link.kind != TunnelKind::Lms {
-                hub.connection_changed(&link.node, link.remote, link.since);
+                hub.connection_changed(&link.node(), link.remote, link.since);
             }
             return None;
         };
@@ -235,7 +235,7 @@ impl Room {
         if before == after {
             return Some("took the place of an older tunnel".into());
         }
-        self.moved(&link.node, before, after, now)
+        self.moved(&link.node(), before, after, now)
     }
 
     /// One UUID from several addresses, again and again, is two computers.
@@ -261,27 +261,9 @@ impl Room {
     pub fn leave(&self, link: &Rc<AmtTunnel>) {
         let hub = &self.hub;
         if hub.amt_tunnel_gone(link) && link.kind != TunnelKind::Lms {
-            hub.connection_changed(&link.node, link.remote, hub.now());
+            hub.connection_changed(&link.node(), link.remote, hub.now());
         }
     }
-}
-
-/// The devices that have reported this UUID.
-fn devices_with(hub: &Hub, domain: &DomainId, uuid: Uuid) -> impl Iterator<Item = Rc<Device>> {
-    let text = uuid.to_string();
-    let reports = move |json: &str| {
-        // Reading JSON of every device would take longer than the login.
-        json.get(..).is_some_and(|json| json.to_ascii_lowercase().contains(&text))
-            && serde_json::from_str::<Value>(json).ok().is_some_and(|amt| {
-                amt.get("uuid")
-                    .or_else(|| amt.get("UUID"))
-                    .and_then(Value::as_str)
-                    .is_some_and(|found| found.eq_ignore_ascii_case(&text))
-            })
-    };
-    hub.store.devices(domain).into_iter().filter(move |device| {
-        device.extra.iter().any(|(name, json)| name == "intelamt" && reports(json))
-    })
 }
 
 #[cfg(test)]
@@ -291,7 +273,7 @@ mod tests {
 
     use crate::config::Config;
     use crate::hub::{Carrier, Opening};
-    use crate::model::{GroupId, Key48, Millis};
+    use crate::model::{DomainId, GroupId, Key48, Millis};
     use crate::store::Store;
 
     const UUID: &str = "4c4c4544-004b-4210-8033-b6c04f504633";
@@ -350,7 +332,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_and_makes_no_device() {
         let room = room();
+        let second = Group::new(group_id(4), "second", GroupKind::Agent, Millis(0));
+        room.hub.store.put(second).later();
         with_agent(&room, 8, 2, "11111111-2222-3333-4444-555555555501");
+        with_agent(&room, 11, 4, "11111111-2222-3333-4444-555555555501");
         with_agent(&room, 9, 2, "11111111-2222-3333-4444-555555555501");
         with_agent(&room, 10, 3, "11111111-2222-3333-4444-555555555502");
         let count = room.hub.store.device_count();
@@ -388,6 +373,16 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_elsewhere_cannot_draw_the_firmware_of_another_group_to_itself() {
+        let room = room();
+        let second = Group::new(group_id(4), "second", GroupKind::Agent, Millis(0));
+        room.hub.store.put(second).later();
+        let node = with_agent(&room, 9, 2, UUID);
+        with_agent(&room, 10, 4, UUID);
+        assert_eq!(room.admit(&login(2, UUID), remote()), Ok(node));
+    }
+
+    #[test]
     fn an_agents_cookie_binds_its_tunnel_to_its_device() {
         let room = room();
         let node = with_agent(&room, 9, 2, UUID);
@@ -418,13 +413,9 @@ mod tests {
 
     fn link(room: &Room, node: &NodeId, kind: TunnelKind, from: u8) -> (Rc<AmtTunnel>, Rc<Wire>) {
         let wire = Rc::new(Wire::default());
-        let link = Rc::new(AmtTunnel {
-            node: node.clone(),
-            kind,
-            since: room.hub.now(),
-            remote: ([198, 51, 100, from], 4711).into(),
-            carrier: wire.clone(),
-        });
+        let remote = ([198, 51, 100, from], 4711).into();
+        let link = AmtTunnel::new(node.clone(), kind, room.hub.now(), remote, wire.clone());
+        let link = Rc::new(link);
         (link, wire)
     }
 

@@ -8,7 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -406,15 +405,14 @@ impl<T: Transport, P> Session<T, P> {
         let hub = &self.room.hub;
         let kind: TunnelKind = self.tunnel.drive(|machine| machine.kind());
         let ports = self.tunnel.drive(|machine| machine.ports().to_vec());
-        let link = Rc::new(AmtTunnel {
-            node,
-            kind,
-            since: hub.now(),
-            remote: self.entrance.remote,
-            carrier: Rc::new(Handle(self.tunnel.clone())),
-        });
+        if hub.store.device(&node).is_none() {
+            // In the moment between the login and now.
+            return self.tunnel.drive(|machine| machine.disconnect("the device was removed"));
+        }
+        let carrier = Rc::new(Handle(self.tunnel.clone()));
+        let remote = self.entrance.remote;
+        let link = Rc::new(AmtTunnel::new(node, kind, hub.now(), remote, carrier));
         let remark = self.room.announce(&link, Instant::now());
-        hub.metrics.amt_tunnels.store(hub.amt_tunnel_count() as u64, Relaxed);
         self.link = Some(link);
         self.step(format!("connected, ports {ports:?}"));
         if let Some(remark) = remark {
@@ -429,9 +427,7 @@ impl<T, P> Drop for Session<T, P> {
         self.tunnel.drive(Machine::ended);
         self.tunnel.wake_streams();
         if let Some(link) = &self.link {
-            let hub = &self.room.hub;
             self.room.leave(link);
-            hub.metrics.amt_tunnels.store(hub.amt_tunnel_count() as u64, Relaxed);
         }
     }
 }
