@@ -12,6 +12,7 @@ pub mod hub;
 pub mod identity;
 pub mod migrate;
 pub mod model;
+pub mod mps;
 pub mod relay;
 pub mod server;
 pub mod store;

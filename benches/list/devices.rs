@@ -51,6 +51,7 @@ impl List {
             port: 443,
             redirect_port: 0,
             mps_port: 0,
+            mps_name: None,
             tls_hash: Key48::ZERO,
             agent_cert_hash: Key48::ZERO,
             cert_expires: None,

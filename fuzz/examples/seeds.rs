@@ -21,6 +21,7 @@ fn main() -> Result<()> {
         corpus.capture(name, &corpus.vector(name)?)?;
     }
     corpus.reports()?;
+    corpus.tunnels()?;
     corpus.control()?;
     corpus.desktop()?;
     corpus.security_keys()?;
@@ -81,6 +82,19 @@ impl Corpus {
             self.write("agent_machine", name, &message)?;
         }
         Ok(())
+    }
+
+    /// What Intel AMT says, from each captured session.
+    fn tunnels(&self) -> Result<()> {
+        for name in ["firmware-style", "meshcentral-apfclient", "wss-lms", "wss-relay"] {
+            let vector = self.vector(&format!("apf-session-{name}"))?;
+            let messages = vector["messages"].as_array().into_iter().flatten();
+            let said = messages.filter(|m| m["dir"] == "C>S").flat_map(|m| hex(&m["hex"]));
+            let style = u8::from(name.starts_with("wss"));
+            let bytes: Vec<u8> = [style, 40].into_iter().chain(said).collect();
+            self.write("apf", name, &bytes)?;
+        }
+        self.write("client_hello", "tls10", &[22, 3, 1, 0, 4, 1, 0, 0, 0])
     }
 
     /// Requests of clients and cookies of servers.

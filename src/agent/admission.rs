@@ -11,10 +11,9 @@ use std::rc::Rc;
 
 use crate::hub::{AGENT_MAILBOX, AgentLink, Hub, Mailbox};
 use crate::model::{
-    AgentFacts, Device, DomainId, Event, EventKind, Group, GroupId, GroupKind, LastSeen, Millis,
-    NodeId,
+    AgentFacts, Device, DomainId, Event, EventKind, Group, GroupId, GroupKind, Millis, NodeId,
 };
-use crate::store::{PowerChange, RecordKey};
+use crate::store::RecordKey;
 
 use super::auth::Identified;
 use super::wire::caps;
@@ -202,7 +201,7 @@ pub fn admit(
         // The older connection is told nothing and not closed: two clones of a machine would
         // otherwise throw each other out without end.
         Some(older) => older.mailbox.close(),
-        None => connectivity_changed(hub, &node, remote, now),
+        None => hub.connection_changed(&node, remote, now),
     }
     Ok(Admitted { link, ephemeral, clear_core: flaps > FLAPS_CLEAR, recovery })
 }
@@ -214,7 +213,7 @@ pub fn leave(hub: &Hub, flapping: &Flapping, admitted: &Admitted) {
     }
     let (node, now) = (&admitted.link.node, hub.now());
     flapping.disconnected(node, now);
-    connectivity_changed(hub, node, admitted.link.remote, now);
+    hub.connection_changed(node, admitted.link.remote, now);
     if admitted.ephemeral
         && let Some(device) = hub.store.device(node)
     {
@@ -312,26 +311,6 @@ fn remove(hub: &Hub, device: &Device) {
         .transient();
     event.targets = hub.device_targets(device);
     hub.store.remove(RecordKey::Device(device.id.clone())).later();
-    hub.publish(event);
-}
-
-/// Tells that a device is or is not connected any more, and remembers when.
-fn connectivity_changed(hub: &Hub, node: &NodeId, remote: SocketAddr, now: Millis) {
-    let state = hub.connectivity(node);
-    hub.store.record_power(node, PowerChange { time: now, power: state.power });
-    hub.store.set_last_seen(node, LastSeen { time: now, addr: remote.to_string() });
-    let Some(device) = hub.store.device(node) else { return };
-    let mut event = Event::new("nodeconnect", node.domain.clone())
-        .with("meshid", device.group.to_string())
-        .with("conn", state.conn)
-        .with("pwr", state.power)
-        .with("nopeers", 1)
-        .node(node)
-        .transient();
-    if let Some(since) = state.agent_since {
-        event = event.with("ct", since.0);
-    }
-    event.targets = hub.device_targets(&device);
     hub.publish(event);
 }
 

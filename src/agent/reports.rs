@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use crate::hub::amt_login;
 use crate::hub::{AgentLink, Hub, SessionMessage};
 use crate::model::{Device, Event, EventKind, Millis, Rights, SessionId, UserId, text::clamp};
 use crate::store::DetailKind;
@@ -87,9 +88,17 @@ impl Reports {
             "sysinfocheck" => return Some(Answer::Reply(self.ask_system())),
             "getUserImage" => return self.user_image(object(json)?),
             "agentupdate" => return Some(Answer::WantsUpdate),
+            "amtconfig" => return self.amt_login().map(Answer::Reply),
             _ => {}
         }
         None
+    }
+
+    /// What the agent logs in with on `/apf.ashx` to bring its computer's Intel AMT here.
+    fn amt_login(&self) -> Option<Value> {
+        let device = self.hub.store.device(&self.link.node)?;
+        let cookie = amt_login::agent_cookie(&self.hub, &device.id, &device.group)?;
+        Some(json!({"action": "amtconfig", "user": amt_login::AGENT_USER, "pass": cookie}))
     }
 
     /// What to send once the core is stable: a question for its system information, unless what is
@@ -129,6 +138,9 @@ impl Reports {
 
     fn core_info(&self, info: &Map<String, Value>) {
         self.change(|device| merge_core_info(device, info, self.caps));
+        if info.contains_key("intelamt") {
+            self.hub.merge_amt_device(&self.link.node);
+        }
     }
 
     /// Changes the device's record; writes and tells only if that made a difference.

@@ -6,8 +6,8 @@ use clap::CommandFactory as _;
 use serde_json::{Value, json};
 
 use super::{
-    AgentsCommand, Cli, Command, Common, Failure, GroupCommand, UserCommand, agents, backup,
-    import, link, password, print,
+    AgentsCommand, Cli, Command, Common, Failure, GroupCommand, MpsCommand, UserCommand, agents,
+    backup, import, link, password, print,
 };
 use crate::config::{self, ConfigError, Place, Problem, Warning, WarningKind};
 use crate::identity::{Role, describe};
@@ -40,6 +40,7 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Status => show(common, &link::ask(common, &Request::Status)?),
         Command::LoginKey => show(common, &link::ask(common, &Request::LoginKey)?),
         Command::Cert(_) => certificates(common),
+        Command::Mps(command) => mps(common, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "meshboard", &mut script);
@@ -177,6 +178,14 @@ fn group(common: &Common, command: GroupCommand) -> Result<(), Failure> {
     show(common, &link::ask(common, &request)?)
 }
 
+fn mps(common: &Common, command: MpsCommand) -> Result<(), Failure> {
+    let request = match command {
+        MpsCommand::Journal { address, uuid } => Request::MpsJournal { address, uuid },
+        MpsCommand::Setup { group, tenant } => Request::MpsSetup { domain: tenant.domain, group },
+    };
+    show(common, &link::ask(common, &request)?)
+}
+
 /// Prints an answer.
 fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
     if common.json {
@@ -189,6 +198,8 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
             Answer::Status(status) => print::json(status),
             Answer::LoginKey(key) => print::json(&json!({"loginKey": key})),
             Answer::Reloaded => print::json(&json!({})),
+            Answer::MpsJournal(journal) => print::json(journal),
+            Answer::MpsSetup(setup) => print::json(setup),
         };
     }
     match answer {
@@ -203,6 +214,8 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
         Answer::Status(status) => print::status(status),
         Answer::LoginKey(key) => print::out(&format!("{key}\n")),
         Answer::Reloaded => Ok(()),
+        Answer::MpsJournal(journal) => print::amt_journal(journal),
+        Answer::MpsSetup(setup) => print::amt_setup(setup),
     }
 }
 

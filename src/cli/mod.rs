@@ -118,6 +118,9 @@ enum Command {
     /// Look at the certificates
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Intel AMT that calls in
+    #[command(subcommand)]
+    Mps(MpsCommand),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -239,6 +242,26 @@ enum AgentsCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum MpsCommand {
+    /// Tell what became of the last connections, step by step: why does it not connect?
+    Journal {
+        /// Only from this address, or those that begin so
+        #[arg(long, default_value = "", hide_default_value = true)]
+        address: String,
+        /// Only of this computer
+        #[arg(long, default_value = "", hide_default_value = true)]
+        uuid: String,
+    },
+    /// Tell what to enter into the firmware of a computer so that it joins a group
+    Setup {
+        /// Name or id of the group
+        group: String,
+        #[command(flatten)]
+        tenant: Tenant,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum CertCommand {
     /// Show subject, hashes, validity and files of each certificate
     Show,
@@ -317,6 +340,8 @@ mod tests {
             "restore - --replace --passphrase-file phrase",
             "status --json",
             "cert show",
+            "mps journal --address 192.0.2 --uuid 4c4c4544-004b-4210-8033-b6c04f504633",
+            "mps setup Office --domain shop",
             "completions bash",
             "man --out /tmp/man",
         ] {

@@ -7,6 +7,8 @@ use serde::Serialize;
 use tabwriter::TabWriter;
 
 use super::Failure;
+use crate::hub::amt_login::Setup;
+use crate::hub::journal::Attempt;
 use crate::identity::Description;
 use crate::model::{Millis, Seconds};
 use crate::server::admin::{AccountLine, GroupLine, Status};
@@ -161,6 +163,34 @@ pub(super) fn status(status: &Status) -> Result<(), Failure> {
         line("setup code", format!("{code} (makes the first account)"));
     }
     table(&lines)
+}
+
+pub(super) fn amt_journal(journal: &[Attempt]) -> Result<(), Failure> {
+    let mut text = String::new();
+    for Attempt { remote, time, uuid, node, ended, steps } in journal {
+        let who = uuid.as_deref().unwrap_or("said no UUID");
+        let state = if *ended { "ended" } else { "open" };
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{} {remote}, {who}, {state}", time.iso());
+        if let Some(node) = node {
+            let _ = writeln!(text, "           {node}");
+        }
+        for step in steps {
+            let _ = writeln!(text, "{:>7} ms  {}", step.ms, step.text);
+        }
+    }
+    if text.is_empty() {
+        text.push_str("no such connection since the server started\n");
+    }
+    out(&text)
+}
+
+pub(super) fn amt_setup(setup: &Setup) -> Result<(), Failure> {
+    let Setup { host, port, user, password, root } = setup;
+    table(&format!(
+        "server\t{host}\nport\t{port}\nuser name\t{user}\npassword\t{password}\n\
+         root certificate\t/{root} on the HTTPS port\n"
+    ))
 }
 
 /// `3d 4h`, `5h 6m`, `7m 8s`.

@@ -53,6 +53,22 @@ pub struct Settings {
     pub redir_port: Option<u16>,
     /// `mpsPort`: Intel AMT port; `None` switches it off.
     pub mps_port: Option<u16>,
+    /// `mpsPortBind`: address the Intel AMT port is bound to; `None`: as the others.
+    pub mps_bind: Option<std::net::IpAddr>,
+    /// `mpsAliasPort`: the Intel AMT port shown to people and computers, when a router translates it.
+    pub mps_alias_port: Option<u16>,
+    /// `mpsCert` (up to its first comma), else `mpsAliasHost`: the name computers reach the Intel
+    /// AMT port by, which its certificate carries; `None`: that of `cert`.
+    pub mps_name: Option<String>,
+    /// `mpsTlsOffload`: something before this server does TLS for the Intel AMT port.
+    pub mps_tls_offload: bool,
+    /// `mpsHighSecurity`: nothing below TLS 1.2 on the Intel AMT port.
+    pub mps_high_security: bool,
+    /// `mpsPass`: the password computers log in with; `None`: one that this server makes.
+    pub mps_pass: Option<String>,
+    /// `mpsAnyPassword` (ours): computers may log in with any password, as with a MeshCentral that
+    /// has no `mpsPass`.
+    pub mps_any_password: bool,
     /// `agentPort`: a further HTTPS port on which only agents are served.
     pub agent_port: Option<u16>,
     /// `agentAliasPort`: the agent port shown in `.msh` files.
@@ -297,6 +313,13 @@ impl Default for Settings {
             alias_port: None,
             redir_port: Some(80),
             mps_port: Some(4433),
+            mps_bind: None,
+            mps_alias_port: None,
+            mps_name: None,
+            mps_tls_offload: false,
+            mps_high_security: false,
+            mps_pass: None,
+            mps_any_password: false,
             agent_port: None,
             agent_alias_port: None,
             bind: None,

@@ -138,6 +138,13 @@ fn settings(section: Section<'_>) -> Settings {
         alias_port: section.port("aliasPort"),
         redir_port: section.port_or_off("redirPort").unwrap_or(standard.redir_port),
         mps_port: section.port_or_off("mpsPort").unwrap_or(standard.mps_port),
+        mps_bind: address(&section, "mpsPortBind"),
+        mps_alias_port: section.port("mpsAliasPort"),
+        mps_name: mps_name(&section),
+        mps_tls_offload: section.flag("mpsTlsOffload").unwrap_or(false),
+        mps_high_security: section.flag("mpsHighSecurity").unwrap_or(false),
+        mps_pass: section.text("mpsPass"),
+        mps_any_password: section.flag("mpsAnyPassword").unwrap_or(false),
         agent_port: section.port_or_off("agentPort").unwrap_or(standard.agent_port),
         agent_alias_port: section.port("agentAliasPort"),
         bind: bind(&section),
@@ -217,16 +224,27 @@ fn reach(section: &Section<'_>, cert: Option<&str>) -> Reach {
 }
 
 fn bind(section: &Section<'_>) -> Option<std::net::IpAddr> {
-    let address = |name| {
-        let found = section.find(name)?;
-        let parsed = section.text(name)?.parse().ok();
-        if parsed.is_none() {
-            section.problem(&found, "expected an IP address of this machine");
-        }
-        parsed
-    };
     // The second is MeshCentral's; here it counts for every listener.
-    address("bind").or_else(|| address("portBind"))
+    address(section, "bind").or_else(|| address(section, "portBind"))
+}
+
+/// An address of this machine.
+fn address(section: &Section<'_>, name: &str) -> Option<std::net::IpAddr> {
+    let found = section.find(name)?;
+    let parsed = section.text(name)?.parse().ok();
+    if parsed.is_none() {
+        section.problem(&found, "expected an IP address of this machine");
+    }
+    parsed
+}
+
+/// What the certificate of the Intel AMT port is made out to; country and organization behind the
+/// name are not used.
+fn mps_name(section: &Section<'_>) -> Option<String> {
+    let alias = section.text("mpsAliasHost");
+    let certificate = section.text("mpsCert");
+    let name = certificate.as_deref().and_then(|text| text.split(',').next()).map(str::trim);
+    name.filter(|name| !name.is_empty()).map(str::to_owned).or(alias)
 }
 
 fn ignore_hash_check(section: &Section<'_>) -> bool {

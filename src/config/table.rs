@@ -71,11 +71,6 @@ pub(super) static SETTINGS: Names = Names {
     later: &[
         "redirportbind",
         "rediraliasport",
-        "mpsaliasport",
-        "mpsaliashost",
-        "mpsportbind",
-        "mpstlsoffload",
-        "mpspass",
         "relayport",
         "relayaliasport",
         "relaydns",
@@ -130,7 +125,7 @@ pub(super) static SETTINGS: Names = Names {
         "email",
         "trustedcert",
     ],
-    guards: &["maintenancemode", "agentsignlock", "mpshighsecurity", "crowdsec"],
+    guards: &["maintenancemode", "agentsignlock", "crowdsec"],
     moot: &[
         "exactports",
         "selfupdate",

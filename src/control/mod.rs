@@ -59,6 +59,8 @@ pub struct ServerFacts {
     pub redirect_port: u16,
     /// Intel AMT port as seen by clients; 0 if there is none.
     pub mps_port: u16,
+    /// The name Intel AMT reaches that port by, which its certificate carries.
+    pub mps_name: Option<String>,
     /// SHA-384 of the web certificate in DER form.
     pub tls_hash: Key48,
     /// Hash of the agent-server certificate's key, by which agents know the server.

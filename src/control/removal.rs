@@ -41,6 +41,7 @@ pub(super) fn remove_device(hub: &Hub, device: &Device, by: Option<&UserId>) -> 
             hub.publish(group_event(hub, device, by, &user_group));
         }
     }
+    hub.end_amt_tunnels(&device.id, "the device was removed");
     commits.push(hub.store.remove(RecordKey::Device(device.id.clone())));
     if let Some(agent) = hub.agent(&device.id) {
         let _ = agent.mailbox.push(AgentCommand::Disconnect);

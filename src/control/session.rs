@@ -256,7 +256,7 @@ impl Session {
         let info = json!({
             "domain": domain.as_str(),
             "name": name,
-            "mpsname": name,
+            "mpsname": facts.mps_name.as_deref().unwrap_or(name),
             "mpsport": facts.mps_port,
             "port": facts.port,
             "emailcheck": false,

@@ -247,6 +247,7 @@ impl Serialize for NodeDocument<'_> {
             map.serialize_entry("conn", &state.conn)?;
             map.serialize_entry("pwr", &state.power)?;
             entry(&mut map, "agct", state.agent_since)?;
+            entry(&mut map, "cict", state.cira_since)?;
         }
         entry(&mut map, "sessions", self.sessions.filter(|sessions| !sessions.is_empty()))?;
         map.end()

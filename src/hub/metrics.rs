@@ -30,11 +30,15 @@ pub enum Refused {
     UserAuth,
     /// The address failed to log in too often.
     Banned,
+    /// Intel AMT offered no TLS that this server speaks.
+    AmtTls,
+    /// A tunnel of Intel AMT did not log in as it should.
+    AmtAuth,
 }
 
 impl Refused {
     /// Every cause with its name in metrics.
-    pub const ALL: [(Self, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Overload, "overload"),
         (Self::Tls, "tls"),
         (Self::Http, "http"),
@@ -45,6 +49,8 @@ impl Refused {
         (Self::Address, "address"),
         (Self::UserAuth, "user_auth"),
         (Self::Banned, "banned"),
+        (Self::AmtTls, "amt_tls"),
+        (Self::AmtAuth, "amt_auth"),
     ];
 }
 
@@ -60,6 +66,8 @@ pub struct Metrics {
     pub sessions: AtomicU64,
     /// Sessions through the relay that run now.
     pub tunnels: AtomicU64,
+    /// Tunnels of Intel AMT open now.
+    pub amt_tunnels: AtomicU64,
     /// Devices known.
     pub devices: AtomicU64,
     /// Agents let in since the start.
@@ -89,6 +97,7 @@ impl Default for Metrics {
             agents: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             tunnels: AtomicU64::new(0),
+            amt_tunnels: AtomicU64::new(0),
             devices: AtomicU64::new(0),
             agent_connects: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),

@@ -3,7 +3,12 @@
 //! Protocol rooms do not know each other. An agent room registers its connection here, a control
 //! room finds it here and puts a message into its mailbox; both publish events here.
 
+pub mod amt_login;
+pub mod amt_merge;
+mod amt_tunnels;
+mod connection;
 pub mod documents;
+pub mod journal;
 pub mod machine;
 mod mailbox;
 mod metrics;
@@ -29,6 +34,7 @@ use crate::store::Store;
 
 use documents::{GroupDocument, KnownAccount, NodeDocument};
 
+pub use amt_tunnels::{AmtTunnel, ByteStream, Carrier, Opening, TunnelKind};
 pub use mailbox::{Full, Mailbox, Weight};
 pub use metrics::{Metrics, Refused};
 pub use tunnels::{Registered, TunnelLink, TunnelMessage, TunnelPurpose, Tunnels};
@@ -151,6 +157,9 @@ pub struct Hub {
     started: Instant,
     agents: RefCell<BTreeMap<NodeId, Rc<AgentLink>>>,
     sessions: RefCell<BTreeMap<SessionId, Rc<SessionLink>>>,
+    amt_tunnels: RefCell<amt_tunnels::AmtTunnels>,
+    /// What became of the last connections of Intel AMT computers.
+    pub amt_journal: RefCell<journal::Journal>,
 }
 
 impl Hub {
@@ -169,6 +178,8 @@ impl Hub {
             started,
             agents: RefCell::default(),
             sessions: RefCell::default(),
+            amt_tunnels: RefCell::default(),
+            amt_journal: RefCell::default(),
         })
     }
 
@@ -313,21 +324,6 @@ impl Hub {
     /// Number of connected agents.
     pub fn agent_count(&self) -> usize {
         self.agents.borrow().len()
-    }
-
-    /// How a device is connected right now.
-    pub fn connectivity(&self, node: &NodeId) -> Connectivity {
-        self.connection(node).0
-    }
-
-    /// The same with the agent, for lists: one look for both.
-    pub fn connection(&self, node: &NodeId) -> (Connectivity, Option<Rc<AgentLink>>) {
-        let agent = self.agent(node);
-        let state = match &agent {
-            Some(agent) => Connectivity { conn: 1, power: 1, agent_since: Some(agent.since) },
-            None => Connectivity::default(),
-        };
-        (state, agent)
     }
 
     /// Registers a control session.

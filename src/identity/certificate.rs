@@ -25,6 +25,13 @@ pub fn public_key(der: &[u8]) -> Option<Vec<u8>> {
     Some(certificate.public_key().subject_public_key.data.to_vec())
 }
 
+/// The common name of a certificate's subject.
+pub fn common_name(der: &[u8]) -> Option<String> {
+    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(der).ok()?;
+    let name = certificate.subject().iter_common_name().next()?.as_str().ok()?;
+    Some(name.to_owned())
+}
+
 /// The PKCS#1 public key of an RSA certificate; `None` for other keys and for what is no
 /// certificate. Dates, usage and issuer do not matter: agents sign their own.
 pub fn rsa_public_key(der: &[u8]) -> Option<Vec<u8>> {
@@ -122,6 +129,11 @@ pub struct WebCertificate {
 }
 
 impl WebCertificate {
+    /// The common name it is made out to.
+    pub fn common_name(&self) -> Option<String> {
+        common_name(self.certified.cert.first()?)
+    }
+
     /// Takes a chain (leaf first) and the leaf's key; the error says what does not fit.
     pub fn new(
         chain: Vec<CertificateDer<'static>>,

@@ -73,6 +73,7 @@ fn name(role: Role) -> &'static str {
         Role::Root => "root",
         Role::AgentServer => "agentserver",
         Role::Mps => "mps",
+        Role::MpsLong => "mps3072",
         Role::Web => "web",
     }
 }

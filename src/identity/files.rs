@@ -22,12 +22,14 @@ pub enum Role {
     AgentServer,
     /// Presented to Intel AMT.
     Mps,
+    /// Presented to Intel AMT that refuses RSA keys of 2048 bits. Made anew when it is not there.
+    MpsLong,
     /// Presented to browsers and agents.
     Web,
 }
 
 impl Role {
-    /// Every role.
+    /// Every role whose files MeshCentral has, too.
     pub const ALL: [Self; 4] = [Self::Root, Self::AgentServer, Self::Mps, Self::Web];
 
     /// MeshCentral's file name stem.
@@ -36,6 +38,7 @@ impl Role {
             Self::Root => "root-cert",
             Self::AgentServer => "agentserver-cert",
             Self::Mps => "mpsserver-cert",
+            Self::MpsLong => "mpsserver3072-cert",
             Self::Web => "webserver-cert",
         }
     }
@@ -130,6 +133,11 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// Writes a pair that does not exist yet, the key first and readable by the owner only.
 pub(super) fn write(dir: &Path, role: Role, cert: &str, key: &str) -> Result<(), IdentityError> {
     create(&role.key_path(dir), key, 0o600)?;
+    create(&role.cert_path(dir), cert, 0o644)
+}
+
+/// Replaces the certificate of a pair whose key stays.
+pub(super) fn replace(dir: &Path, role: Role, cert: &str) -> Result<(), IdentityError> {
     create(&role.cert_path(dir), cert, 0o644)
 }
 

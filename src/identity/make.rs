@@ -16,7 +16,7 @@ use rsa::traits::PublicKeyParts as _;
 use rsa::{BigUint, RsaPrivateKey};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::certificate::{AgentServer, WebCertificate};
+use super::certificate::{self, AgentServer, WebCertificate};
 use super::files::{self, IdentityError, Pair, Role};
 
 /// Names to put into the certificates.
@@ -72,7 +72,7 @@ pub fn load_or_make_rsa(dir: &Path, names: &Names, devices: usize) -> Result<Rsa
         let spawn = |missing: bool, bits| missing.then(|| scope.spawn(move || rsa_key_pair(bits)));
         let root_key = spawn(root.is_none(), 3072);
         let agent_key = spawn(existing.is_none(), 2048);
-        let mps_key = spawn(mps.is_none(), 3072);
+        let mps_key = spawn(mps.is_none(), 2048);
         (join(root_key), join(agent_key), join(mps_key))
     });
 
@@ -87,15 +87,9 @@ pub fn load_or_make_rsa(dir: &Path, names: &Names, devices: usize) -> Result<Rsa
         Some(root) => root,
         None => read_back(dir, Role::Root)?,
     };
-    let issue = |role: Role, key: KeyPair, name: &str| -> Result<Pair, IdentityError> {
-        let issuer = issuer(dir, &root)?;
-        let mut params = params(name);
-        params.key_usages =
-            vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let cert = params.signed_by(&key, &issuer).map_err(make_error)?;
-        files::write(dir, role, &cert.pem(), &key.serialize_pem())?;
+    let issue = |role, key: KeyPair, name: &str| -> Result<Pair, IdentityError> {
+        let cert = signed(dir, &root, &key, name)?;
+        files::write(dir, role, &cert, &key.serialize_pem())?;
         read_back(dir, role)
     };
     let agent_server = match (existing, agent_key?) {
@@ -122,6 +116,63 @@ pub fn load_or_make_rsa(dir: &Path, names: &Names, devices: usize) -> Result<Rsa
     })
 }
 
+/// A certificate of `key`, issued by the root to `name`, as PEM.
+fn signed(dir: &Path, root: &Pair, key: &KeyPair, name: &str) -> Result<String, IdentityError> {
+    let issuer = issuer(dir, root)?;
+    let mut params = params(name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let names = Names { server: name.to_owned(), others: Vec::new() };
+    params.subject_alt_names = alternative_names(&names);
+    Ok(params.signed_by(key, &issuer).map_err(make_error)?.pem())
+}
+
+/// Loads the certificate of the Intel AMT port, which [`load_or_make_rsa`] has made. If it is made
+/// out to another name than `name` it is issued anew with its old key: firmware compares the name.
+pub fn load_mps(dir: &Path, name: Option<&str>) -> Result<WebCertificate, IdentityError> {
+    let root = read_back(dir, Role::Root)?;
+    let pair = renamed(dir, &root, Role::Mps, read_back(dir, Role::Mps)?, name)?;
+    served(dir, Role::Mps, pair)
+}
+
+/// Loads the certificate with a key of 3072 bits, for firmware that refuses shorter ones, or makes
+/// it. Blocks for seconds: call it in the pool.
+pub fn load_or_make_long_mps(dir: &Path, name: &str) -> Result<WebCertificate, IdentityError> {
+    let root = read_back(dir, Role::Root)?;
+    let pair = match files::read(dir, Role::MpsLong)? {
+        Some(pair) => renamed(dir, &root, Role::MpsLong, pair, Some(name))?,
+        None => {
+            let key = rsa_key_pair(3072)?;
+            let cert = signed(dir, &root, &key, name)?;
+            files::write(dir, Role::MpsLong, &cert, &key.serialize_pem())?;
+            read_back(dir, Role::MpsLong)?
+        }
+    };
+    served(dir, Role::MpsLong, pair)
+}
+
+fn served(dir: &Path, role: Role, pair: Pair) -> Result<WebCertificate, IdentityError> {
+    let invalid = |what| IdentityError::Invalid(role.cert_path(dir), what);
+    WebCertificate::new(pair.chain, pair.key).map_err(invalid)
+}
+
+fn renamed(
+    dir: &Path,
+    root: &Pair,
+    role: Role,
+    pair: Pair,
+    name: Option<&str>,
+) -> Result<Pair, IdentityError> {
+    let current = certificate::common_name(leaf(dir, role, &pair)?);
+    let Some(name) = name.filter(|name| current.as_deref() != Some(*name)) else {
+        return Ok(pair);
+    };
+    let key = key_pair(&role.key_path(dir), &pair.key)?;
+    files::replace(dir, role, &signed(dir, root, &key, name)?)?;
+    read_back(dir, role)
+}
+
 fn leaf<'a>(
     dir: &Path,
     role: Role,
@@ -138,21 +189,26 @@ fn read_back(dir: &Path, role: Role) -> Result<Pair, IdentityError> {
 }
 
 fn issuer(dir: &Path, root: &Pair) -> Result<Issuer<'static, KeyPair>, IdentityError> {
-    let key = match &root.key {
-        PrivateKeyDer::Pkcs8(key) => {
-            KeyPair::from_pkcs8_der_and_sign_algo(key, &rcgen::PKCS_RSA_SHA384)
-        }
-        PrivateKeyDer::Pkcs1(key) => {
-            use rsa::pkcs1::DecodeRsaPrivateKey as _;
-            let key = RsaPrivateKey::from_pkcs1_der(key.secret_pkcs1_der())
-                .map_err(|e| IdentityError::Invalid(Role::Root.key_path(dir), e.to_string()))?;
-            return issuer(dir, &Pair { chain: root.chain.clone(), key: pkcs8(&key)?.into() });
-        }
-        _ => return Err(IdentityError::Invalid(Role::Root.key_path(dir), "not RSA".into())),
-    };
+    let key = key_pair(&Role::Root.key_path(dir), &root.key)?;
     let invalid =
         |e: rcgen::Error| IdentityError::Invalid(Role::Root.cert_path(dir), e.to_string());
-    Issuer::from_ca_cert_der(leaf(dir, Role::Root, root)?, key.map_err(invalid)?).map_err(invalid)
+    Issuer::from_ca_cert_der(leaf(dir, Role::Root, root)?, key).map_err(invalid)
+}
+
+/// The RSA key in `path`, which signs.
+fn key_pair(path: &Path, key: &PrivateKeyDer<'static>) -> Result<KeyPair, IdentityError> {
+    let invalid = |what: String| IdentityError::Invalid(path.to_owned(), what);
+    let key = match key {
+        PrivateKeyDer::Pkcs8(key) => key.clone_key(),
+        PrivateKeyDer::Pkcs1(key) => {
+            use rsa::pkcs1::DecodeRsaPrivateKey as _;
+            let key = RsaPrivateKey::from_pkcs1_der(key.secret_pkcs1_der());
+            pkcs8(&key.map_err(|e| invalid(e.to_string()))?)?
+        }
+        _ => return Err(invalid("not RSA".into())),
+    };
+    KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_RSA_SHA384)
+        .map_err(|e| invalid(e.to_string()))
 }
 
 fn params(common_name: &str) -> CertificateParams {
@@ -251,6 +307,22 @@ mod tests {
             let mode = role.key_path(dir.path()).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{role:?}");
         }
+    }
+
+    #[test]
+    fn the_intel_amt_port_keeps_its_keys_when_its_name_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        load_or_make_rsa(dir.path(), &names(), 0).unwrap();
+        let first = load_mps(dir.path(), None).unwrap();
+        assert_eq!(first.common_name().as_deref(), Some("board.example"));
+        assert_eq!(load_mps(dir.path(), Some("board.example")).unwrap().hash, first.hash);
+        let renamed = load_mps(dir.path(), Some("mps.example")).unwrap();
+        assert_eq!(renamed.common_name().as_deref(), Some("mps.example"));
+        assert_eq!(renamed.key_hash, first.key_hash);
+        let long = load_or_make_long_mps(dir.path(), "mps.example").unwrap();
+        assert_ne!(long.key_hash, first.key_hash);
+        let again = load_or_make_long_mps(dir.path(), "mps.example").unwrap();
+        assert_eq!(again.hash, long.hash);
     }
 
     #[test]

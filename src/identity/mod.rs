@@ -19,4 +19,4 @@ pub mod webauthn;
 pub use certificate::{AgentServer, WebCertificate, key_id};
 pub use describe::{Description, describe, describe_all};
 pub use files::{IdentityError, Role};
-pub use make::{Names, Rsa, load_or_make_rsa, load_or_make_web};
+pub use make::{Names, Rsa, load_mps, load_or_make_long_mps, load_or_make_rsa, load_or_make_web};

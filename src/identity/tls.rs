@@ -6,7 +6,7 @@
 use std::sync::{Arc, RwLock};
 
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::certificate::WebCertificate;
@@ -14,6 +14,8 @@ use crate::model::{Key48, Millis};
 
 /// How many replaced certificates agents may still name.
 const ROLLOVER: usize = 4;
+
+static VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// The web certificate in force and those it replaced.
 #[derive(Debug)]
@@ -73,8 +75,6 @@ impl WebTls {
 
     /// The rustls configuration that serves whatever certificate is in force.
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
-        static VERSIONS: &[&SupportedProtocolVersion] =
-            &[&rustls::version::TLS13, &rustls::version::TLS12];
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(VERSIONS)?
@@ -93,6 +93,24 @@ impl ResolvesServerCert for WebTls {
         let inner = self.inner.read().unwrap_or_else(|e| e.into_inner());
         Some(inner.certified.clone())
     }
+}
+
+/// TLS 1.2 and 1.3 for the Intel AMT port. Sessions are resumed by tickets; firmware asks for no
+/// name, and none is looked at.
+///
+/// # Errors
+/// Without randomness.
+pub fn mps_config(certificate: &WebCertificate) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certified = SingleCertAndKey::from(certificate.certified.clone());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(VERSIONS)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(certified));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

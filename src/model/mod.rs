@@ -11,6 +11,7 @@ pub mod record;
 pub mod rights;
 pub mod text;
 pub mod time;
+pub mod uuid;
 pub mod witness;
 
 pub use access::{
@@ -26,4 +27,5 @@ pub use record::{
 };
 pub use rights::{Rights, SiteRights};
 pub use time::{Clock, Millis, Seconds, Utc};
+pub use uuid::Uuid;
 pub use witness::Witness;

@@ -346,6 +346,8 @@ pub struct Connectivity {
     pub power: u8,
     /// When the agent connected.
     pub agent_since: Option<Millis>,
+    /// When Intel AMT connected by itself (CIRA).
+    pub cira_since: Option<Millis>,
 }
 
 /// When and from where a device was last seen. Kept in memory; written in batches.

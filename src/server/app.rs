@@ -15,6 +15,7 @@ use crate::relay;
 use crate::relay::recording::Recordings;
 
 use super::domain;
+use super::mps::Door;
 use super::slots::Slots;
 
 /// Why the server does not run.
@@ -47,6 +48,8 @@ pub struct App {
     pub agents: Rc<agent::room::Room>,
     /// Recordings of sessions.
     pub recordings: Rc<Recordings>,
+    /// The door of Intel AMT.
+    pub mps: Rc<Door>,
     /// The control room.
     pub control: Rc<Control>,
     /// The relay room.
@@ -77,7 +80,8 @@ impl App {
     ) -> Result<Rc<Self>, Failure> {
         let passwords = Passwords::default();
         let keys = CookieKeys::of(&hub.store).ok_or("no random numbers")?;
-        let facts = facts(&hub, &agents, port);
+        let mps = Door::new(executor.clone(), hub.clone());
+        let facts = facts(&hub, &agents, port, &mps);
         let recordings = Recordings::new(hub.clone(), data);
         let relay = relay::Room::new(hub.clone(), keys.login.clone(), facts.tls_hash);
         let control = Control::new(hub.clone(), passwords.clone(), keys, relay.clone(), facts);
@@ -94,6 +98,7 @@ impl App {
             executor,
             hub,
             agents,
+            mps,
             server_config,
             port,
         }))
@@ -101,7 +106,7 @@ impl App {
 
     /// Tells the control room what has changed of the server: its certificates, its settings.
     pub fn refresh_facts(&self) {
-        let facts = facts(&self.hub, &self.agents, self.port);
+        let facts = facts(&self.hub, &self.agents, self.port, &self.mps);
         self.relay.set_tls_hash(facts.tls_hash);
         self.control.set_facts(facts);
     }
@@ -167,15 +172,15 @@ impl App {
     }
 }
 
-fn facts(hub: &Hub, agents: &agent::room::Room, port: u16) -> ServerFacts {
+fn facts(hub: &Hub, agents: &agent::room::Room, port: u16, mps: &Door) -> ServerFacts {
     let config = hub.config();
     let settings = &config.settings;
     ServerFacts {
         name: settings.cert.clone(),
         port: settings.alias_port.unwrap_or(port),
         redirect_port: settings.redir_port.unwrap_or(0),
-        // There is no MPS port yet, whatever is configured.
-        mps_port: 0,
+        mps_port: mps.port().map_or(0, |bound| settings.mps_alias_port.unwrap_or(bound)),
+        mps_name: mps.name(),
         tls_hash: agents.tls.hash(),
         agent_cert_hash: agents.server().map_or(Key48::ZERO, |server| server.id()),
         cert_expires: agents.tls.not_after().map(|end| end.0),

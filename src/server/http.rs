@@ -66,7 +66,7 @@ pub async fn serve_tls(app: Rc<App>, listener: TcpListener, port: Port) {
 }
 
 /// The next connection; `None` after an error that a pause may mend (no file descriptors left).
-async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+pub(super) async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
         Ok((stream, remote)) => {
             // A refused option costs latency, nothing else.
@@ -93,7 +93,10 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
 }
 
 /// `future`, or an error when `limit` has passed.
-async fn within<T>(limit: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(super) async fn within<T>(
+    limit: Duration,
+    future: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
     let late = async {
         Timer::after(limit).await;
         Err(io::ErrorKind::TimedOut.into())

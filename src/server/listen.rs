@@ -63,14 +63,27 @@ impl<'s> Sockets<'s> {
 
     /// A listener on `port`.
     pub(super) async fn on(&mut self, port: u16) -> Result<TcpListener, Failure> {
+        self.on_address(port, self.settings.bind).await
+    }
+
+    /// A listener for Intel AMT, which may have an address of its own.
+    pub(super) async fn mps(&mut self, port: u16) -> Result<TcpListener, Failure> {
+        self.on_address(port, self.settings.mps_bind.or(self.settings.bind)).await
+    }
+
+    async fn on_address(
+        &mut self,
+        port: u16,
+        bind: Option<IpAddr>,
+    ) -> Result<TcpListener, Failure> {
         if let Some(at) = self.inherited.iter().position(|(inherited, _)| *inherited == port) {
             let (_, listener) = self.inherited.swap_remove(at);
             return Ok(Async::new(listener)?.into());
         }
-        let address = self.settings.bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let address = bind.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         let bound = match TcpListener::bind(SocketAddr::new(address, port)).await {
             // A kernel without IPv6.
-            Err(error) if self.settings.bind.is_none() && is_unsupported(&error) => {
+            Err(error) if bind.is_none() && is_unsupported(&error) => {
                 TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).await
             }
             other => other,

@@ -13,6 +13,7 @@ pub mod form;
 pub mod http;
 pub mod invite;
 mod listen;
+pub mod mps;
 pub mod page;
 pub mod process;
 pub mod recordings;

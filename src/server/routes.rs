@@ -24,6 +24,7 @@ use super::domain;
 use super::downloads::{self, Reader};
 use super::files;
 use super::invite;
+use super::mps;
 use super::page;
 use super::recordings;
 use super::session::{self, Door};
@@ -126,6 +127,19 @@ pub async fn route(
                 socket::serve(&control, socket, &asked.upgrade(), place).await;
             })
         }
+        ("apf.ashx", _) => {
+            if !permits(&config.settings.agent_addresses, &settings.agent_addresses) {
+                return text(StatusCode::FORBIDDEN, "not from your address");
+            }
+            let door = app.mps.clone();
+            upgrade(&app, request, remote, mps::FRAME_MAX, move |socket, place| {
+                mps::serve_socket(door, socket, remote, place)
+            })
+        }
+        ("MeshServerRootCert.cer", _) if request.method() == Method::GET => match app.mps.root() {
+            Some(root) => mps::root_certificate(&root),
+            None => unavailable(),
+        },
         ("recordings.ashx", Port::Main) if request.method() == Method::GET => {
             let asked = Asked::of(&request, domain, remote);
             recordings::serve(&app, request, asked).await

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use async_executor::LocalExecutor;
 use async_io::Timer;
+use async_net::TcpListener;
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt as _, future};
 
@@ -93,13 +94,25 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
             Err(error) => log::warn!("no redirection from HTTP: {error}"),
         }
     }
+    // Open from the start: firmware that is refused does not come back for hours. It is served when
+    // the certificates are there.
+    let mut mps = None;
+    if let Some(port) = config.settings.mps_port {
+        match sockets.mps(port).await {
+            Ok(listener) => {
+                app.mps.opened(port);
+                mps = Some(listener);
+            }
+            Err(error) => log::warn!("Intel AMT cannot connect: {error}"),
+        }
+    }
     sockets.close_unused();
     let status = start_status(&config.settings, &hub);
     let ports = Ports {
         https: port,
         agent: config.settings.agent_port,
         redirect,
-        mps: None,
+        mps: app.mps.port(),
         status: status.as_ref().map(|endpoint| endpoint.address().port()),
     };
     let admin = serve_admin(&app, &data, ports);
@@ -117,7 +130,8 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
 
     let failed: Rc<RefCell<Option<Failure>>> = Rc::default();
     let (stop, stopped) = async_channel::bounded::<()>(1);
-    spawn(Box::pin(prepare_agents(app.clone(), data.clone(), names, failed.clone(), stop)));
+    let keys = Keys { names, failed: failed.clone(), stop, mps };
+    spawn(Box::pin(prepare_keys(app.clone(), data.clone(), keys)));
     let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
     wait_for_stop(signals, stopped, async || reload(&app, &data, &*reread).await).await;
     log::info!("stopping");
@@ -206,14 +220,18 @@ fn announce_setup(app: &App) {
 
 type Task = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
-/// Makes or loads what agents need: the RSA identity and the package.
-async fn prepare_agents(
-    app: Rc<App>,
-    data: PathBuf,
+/// What [`prepare_keys`] works with.
+struct Keys {
     names: Names,
     failed: Rc<RefCell<Option<Failure>>>,
     stop: async_channel::Sender<()>,
-) {
+    /// The listener of Intel AMT, which waits for its certificates.
+    mps: Option<TcpListener>,
+}
+
+/// Makes or loads what agents and Intel AMT need: the RSA identities and the package.
+async fn prepare_keys(app: Rc<App>, data: PathBuf, keys: Keys) {
+    let Keys { names, failed, stop, mps } = keys;
     load_package(&app, &data).await;
     let devices = app.hub.store.device_count();
     let loading = data.clone();
@@ -222,13 +240,35 @@ async fn prepare_agents(
         Ok(rsa) => {
             log::info!("agents may connect (ServerID {})", rsa.agent_server.id().hex());
             app.agents.set_server(rsa.agent_server);
+            app.mps.set_root(rsa.root);
             app.refresh_facts();
         }
         Err(error) => {
             *failed.borrow_mut() = Some(error.into());
             let _ = stop.send(()).await;
+            return;
         }
     }
+    if let Some(listener) = mps
+        && let Err(error) = open_mps(&app, data, listener).await
+    {
+        log::error!("Intel AMT: {error}");
+    }
+}
+
+/// Serves the Intel AMT port, at first with one certificate. The second takes seconds to be made at
+/// the first start, and new firmware only wants it.
+async fn open_mps(app: &Rc<App>, data: PathBuf, listener: TcpListener) -> Result<(), Failure> {
+    let settings = app.hub.config().settings.clone();
+    let (folder, name) = (data.clone(), settings.mps_name.or(settings.cert));
+    let loaded = blocking::unblock(move || identity::load_mps(&folder, name.as_deref())).await?;
+    app.mps.equip(&data, &loaded)?;
+    app.refresh_facts();
+    log::info!("Intel AMT may connect to port {}", app.mps.port().unwrap_or_default());
+    app.executor.spawn(super::mps::serve(app.clone(), listener)).detach();
+    let name = loaded.common_name().unwrap_or_default();
+    let long = blocking::unblock(move || identity::load_or_make_long_mps(&data, &name)).await?;
+    app.mps.lengthen(&long)
 }
 
 /// Opens the installed agent package; without one agents keep the core they have.

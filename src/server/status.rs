@@ -111,6 +111,7 @@ fn exposition(metrics: &Metrics, usage: Usage) -> String {
     sample("agents", "gauge", "Agents connected now.", count(&metrics.agents));
     sample("sessions", "gauge", "Control sessions open now.", count(&metrics.sessions));
     sample("tunnels", "gauge", "Sessions through the relay now.", count(&metrics.tunnels));
+    sample("amt_tunnels", "gauge", "Tunnels of Intel AMT open now.", count(&metrics.amt_tunnels));
     sample("devices", "gauge", "Devices known.", count(&metrics.devices));
     sample(
         "agent_connects_total",

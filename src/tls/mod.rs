@@ -8,6 +8,8 @@
 //! Whoever reads or writes much at a time gets several records per system call; what is decrypted
 //! goes straight to the reader.
 
+#[cfg(feature = "legacy-amt")]
+pub mod legacy;
 mod scratch;
 
 use std::io;
@@ -81,6 +83,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// The stream beneath.
     pub fn get_ref(&self) -> &S {
         &self.io
+    }
+
+    /// Version and cipher suite in use, `TLS 1.3 TLS13_AES_256_GCM_SHA384`.
+    pub fn describe(&self) -> String {
+        let version = match self.connection.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            _ => "TLS 1.2",
+        };
+        match self.connection.negotiated_cipher_suite() {
+            Some(suite) => format!("{version} {:?}", suite.suite()),
+            None => version.to_owned(),
+        }
     }
 
     /// Reads from the transport once and processes what came. Plaintext goes to `buf` first and

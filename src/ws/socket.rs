@@ -64,6 +64,8 @@ pub struct Socket<S> {
     written: usize,
     queued: usize,
     unflushed: bool,
+    /// The close frame has been queued.
+    closing: bool,
     last_received: Instant,
 }
 
@@ -80,6 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             written: 0,
             queued: 0,
             unflushed: false,
+            closing: false,
             last_received: Instant::now(),
         }
     }
@@ -244,12 +247,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Sends a close frame (without a code if `None`), writes what is queued and ends the stream.
     /// The caller sets the time limit.
     pub async fn close(&mut self, code: Option<u16>) -> std_io::Result<()> {
-        match code {
-            Some(code) => self.queue(Opcode::Close, &code.to_be_bytes(), None),
-            None => self.queue(Opcode::Close, &[], None),
+        futures_lite::future::poll_fn(|cx| self.poll_close(cx, code)).await
+    }
+
+    /// The same by polling: the close frame is queued once, however often this is called.
+    pub fn poll_close(
+        &mut self,
+        cx: &mut Context<'_>,
+        code: Option<u16>,
+    ) -> Poll<std_io::Result<()>> {
+        if !self.closing {
+            self.closing = true;
+            match code {
+                Some(code) => self.queue(Opcode::Close, &code.to_be_bytes(), None),
+                None => self.queue(Opcode::Close, &[], None),
+            }
         }
-        self.flush().await?;
-        futures_lite::future::poll_fn(|cx| Pin::new(&mut self.io).poll_close(cx)).await
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.io).poll_close(cx)
     }
 }
 
@@ -275,11 +290,12 @@ mod tests {
     use futures_lite::future::block_on;
     use std::rc::Rc;
 
-    /// Reads a script, accepts `room` bytes of output per write.
+    /// Reads a script, accepts `room` bytes of output per write, after so many pauses.
     struct Script {
         input: VecDeque<Vec<u8>>,
         output: Rc<RefCell<Vec<u8>>>,
         room: usize,
+        pauses: usize,
     }
 
     impl AsyncRead for Script {
@@ -296,10 +312,15 @@ mod tests {
 
     impl AsyncWrite for Script {
         fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
             buf: &[u8],
         ) -> Poll<std_io::Result<usize>> {
+            if let Some(left) = self.pauses.checked_sub(1) {
+                self.pauses = left;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let n = buf.len().min(self.room);
             self.output.borrow_mut().extend(&buf[..n]);
             Poll::Ready(Ok(n))
@@ -317,7 +338,7 @@ mod tests {
     fn script(input: &[&[u8]], room: usize) -> (Socket<Script>, Rc<RefCell<Vec<u8>>>) {
         let output = Rc::new(RefCell::new(Vec::new()));
         let input = input.iter().map(|i| i.to_vec()).collect();
-        (Socket::new(Script { input, output: output.clone(), room }, &[], 1000), output)
+        (Socket::new(Script { input, output: output.clone(), room, pauses: 0 }, &[], 1000), output)
     }
 
     #[test]
@@ -340,6 +361,14 @@ mod tests {
         block_on(socket.close(Some(1001))).unwrap();
         assert_eq!(*output.borrow(), [0x82, 7, 9, 9, 7, 7, 7, 7, 7, 0x88, 2, 3, 233]);
         assert_eq!(socket.queued(), 0);
+    }
+
+    #[test]
+    fn one_close_frame_is_sent_however_long_it_waits() {
+        let (mut socket, output) = script(&[], 9);
+        socket.io.pauses = 3;
+        block_on(socket.close(None)).unwrap();
+        assert_eq!(*output.borrow(), [0x88, 0]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod authenticator;
 pub mod browser;
 #[cfg(feature = "web-ui")]
 pub mod chromium;
+pub mod cira;
 pub mod desktop;
 pub mod https;
 pub mod installation;

@@ -124,7 +124,7 @@ fn headers_beyond_their_bounds_are_refused() {
 }
 
 /// The flood needs more sockets than a program usually may have.
-fn allow_open_files() {
+pub fn allow_open_files() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
         .expect("up to the limit");

@@ -10,6 +10,7 @@ mod peer;
 mod agents;
 mod control;
 mod listener;
+mod mps;
 mod pages;
 mod websocket;
 

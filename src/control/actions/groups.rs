@@ -356,6 +356,7 @@ pub(super) fn delete(call: &Call, on: OnGroup) -> Answer<'_> {
     for device in hub.store.devices(group.domain()) {
         if device.group == group.id {
             call.command_agent(&device, AgentCommand::Disconnect);
+            hub.end_amt_tunnels(&device.id, "its device group was deleted");
             answer = answer.after(hub.store.remove(RecordKey::Device(device.id.clone())));
         }
     }

@@ -9,6 +9,7 @@
 
 mod account_self;
 mod add_devices;
+mod amt;
 mod amt_policy;
 mod call;
 mod clipboard;
@@ -371,6 +372,14 @@ pub(super) static ACTIONS: &[Action] = &[
         Both,
         OnMesh(VISIBLE, invites::link),
         says("Invalid group id", "Invalid group id", "Invalid group id"),
+    ),
+    // Intel AMT that calls in
+    action("mpsjournal", Both, Site(SiteRights::FULL, amt::journal), says("", "", "Access denied")),
+    action(
+        "mpssetup",
+        Both,
+        OnMesh(Rights::EDIT_GROUP, amt::setup),
+        says("Invalid group id", "Invalid group id", "Access denied"),
     ),
     // Devices: reading
     action("nodes", Both, Login(devices::list), Silent),

@@ -5,6 +5,7 @@
 //! itself when no server runs and it holds the lock of the data folder.
 
 mod accounts;
+mod amt;
 mod groups;
 mod report;
 pub mod socket;
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::login_secret;
 use crate::hub::Hub;
+use crate::hub::amt_login::Setup;
+use crate::hub::journal::Attempt;
 use crate::identity::password::Passwords;
 use crate::model::{DomainId, UserId};
 
@@ -92,6 +95,20 @@ pub enum Request {
     LoginKey,
     /// The agent package on disk has changed.
     ReloadAgents,
+    /// The last connections of Intel AMT.
+    MpsJournal {
+        /// Beginning of the address; empty for any.
+        address: String,
+        /// UUID of the computer; empty for any.
+        uuid: String,
+    },
+    /// What to enter into the firmware of a computer.
+    MpsSetup {
+        /// Tenant.
+        domain: String,
+        /// Name or id of its group.
+        group: String,
+    },
 }
 
 /// A password of 1 to 256 characters; never shown.
@@ -163,6 +180,10 @@ pub enum Answer {
     LoginKey(String),
     /// The agent package was loaded again.
     Reloaded,
+    /// Connections, newest first.
+    MpsJournal(Vec<Attempt>),
+    /// What to enter.
+    MpsSetup(Setup),
 }
 
 /// What commands work on.
@@ -225,6 +246,8 @@ async fn answer(ctx: &AdminContext, request: Request) -> Result<Answer, String> 
             }
             Ok(Answer::Reloaded)
         }
+        Request::MpsJournal { address, uuid } => amt::journal(ctx, &address, &uuid),
+        Request::MpsSetup { domain, group } => amt::setup(ctx, &domain, &group).await,
     }
 }
 

@@ -53,6 +53,7 @@ use Needs::{Each, Free, Nothing as Session, OneOf, Sight, Site as OnServer};
 pub(super) fn house() -> (World, Rc<crate::hub::AgentLink>) {
     let mut config = crate::config::Config::default();
     config.settings.allow_login_token = true;
+    config.settings.mps_pass = Some("P@ssw0rd1".into());
     config.settings.inter_user_messaging = crate::config::InterUser::Everybody;
     let root = config.domains.entry(Default::default()).or_default();
     root.recording = Some(crate::config::Recording::default());
@@ -269,6 +270,10 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
                 (needs(), Changes, json!({"meshid": group, "userid": "user//carol"})),
                 (needs(), Changes, json!({"meshid": other, "userid": team})),
             ]
+        }
+        "mpsjournal" => vec![(OnServer(SiteRights::FULL), Reads, json!({}))],
+        "mpssetup" => {
+            vec![(Each(vec![Rights::EDIT_GROUP]), Reads, json!({"meshid": group}))]
         }
         "createInviteLink" => {
             vec![(Sight, Reads, json!({"meshid": group, "expire": 1, "flags": 0}))]

@@ -1,0 +1,43 @@
+//! Intel AMT that calls in: why it does not, and what to enter so that it does.
+
+use super::{AdminContext, Answer, domain};
+use crate::hub::amt_login::{self, Setup};
+use crate::hub::journal::Search;
+use crate::identity::{Role, describe};
+use crate::model::GroupKind;
+
+pub(super) fn journal(ctx: &AdminContext, address: &str, uuid: &str) -> Result<Answer, String> {
+    if ctx.live.is_none() {
+        return Err("the journal is in the memory of the server, which does not run".to_owned());
+    }
+    let uuid = uuid.to_ascii_lowercase();
+    let search = Search { address, uuid: &uuid, node: "" };
+    Ok(Answer::MpsJournal(ctx.hub.amt_journal.borrow().find(&search)))
+}
+
+pub(super) async fn setup(
+    ctx: &AdminContext,
+    domain_name: &str,
+    group: &str,
+) -> Result<Answer, String> {
+    let domain = domain(ctx, domain_name)?;
+    let groups = ctx.hub.store.groups(&domain);
+    let mut named = groups.iter().filter(|g| g.name == group || g.id.to_string() == group);
+    let (Some(group), None) = (named.next(), named.next()) else {
+        return Err(format!("there is not exactly one device group {group:?}"));
+    };
+    if !matches!(group.kind, GroupKind::Amt | GroupKind::Agent) {
+        return Err("computers with Intel AMT cannot join a group of this kind".to_owned());
+    }
+    let settings = ctx.hub.config().settings.clone();
+    let port = settings.mps_alias_port.or(settings.mps_port).ok_or("mpsPort is switched off")?;
+    // The firmware compares what it is given with the certificate.
+    let data = ctx.data.clone();
+    let certificate = blocking::unblock(move || describe(&data, Role::Mps)).await;
+    let subject = certificate.ok().flatten().map(|found| found.subject);
+    let host = subject.as_deref().and_then(|text| text.strip_prefix("CN=")).map(str::to_owned);
+    let host = host.or(settings.mps_name).or(settings.cert).unwrap_or_default();
+    amt_login::shared_or_made(&ctx.hub).ok_or("no random numbers")?;
+    let setup = Setup::of(&ctx.hub, group, host, port).ok_or("no password")?;
+    Ok(Answer::MpsSetup(setup))
+}

@@ -1,0 +1,214 @@
+//! Intel AMT calls in: simulated computers and MeshCentral's own client, each of them against the
+//! stock server and against ours.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::cira::{Door, Live, Mood, Seen};
+use common::process::Process;
+use common::{Meshboard, Server, StockServer, installation, ports};
+use serde_json::{Value, json};
+
+/// What firmware accepts as a password.
+const PASSWORD: &str = "P@ssw0rd1";
+const UUID: &str = "4c4c4544-004b-4210-8033-b6c04f504633";
+const OTHER: &str = "11111111-2222-3333-4444-555555555501";
+
+fn settings(mps: u16) -> Value {
+    json!({ "mpsPort": mps, "mpsPass": PASSWORD })
+}
+
+macro_rules! at_both_doors {
+    ($($scenario:ident),* $(,)?) => {
+        mod at_meshcentral {
+            use super::*;
+            $(#[test]
+            fn $scenario() {
+                let mps = ports::free();
+                let server = StockServer::start_with(&json!({ "settings": settings(mps) }));
+                super::$scenario(&server, Door { mps, https: server.port() });
+            })*
+        }
+        mod at_meshboard {
+            use super::*;
+            $(#[test]
+            fn $scenario() {
+                let (mps, server) = meshboard(json!({}));
+                super::$scenario(&server, Door { mps, https: server.port() });
+            })*
+        }
+    };
+}
+
+at_both_doors! {
+    firmware_of_an_unknown_computer_becomes_a_connected_device,
+    who_brings_a_wrong_password_is_refused,
+    many_computers_on_one_thread_are_as_many_devices,
+    a_program_relays_a_computer,
+    meshcentrals_own_client_is_connected,
+}
+
+/// Ours, with the MPS port open.
+fn meshboard(more: Value) -> (u16, Meshboard) {
+    let mps = ports::free();
+    let mut settings = settings(mps);
+    for (key, value) in more.as_object().into_iter().flatten() {
+        settings[key] = value.clone();
+    }
+    let server = Meshboard::start_complete_with(&json!({ "settings": settings }));
+    // Firmware that comes before the certificates are there waits in the queue of the port.
+    (mps, server)
+}
+
+/// A group for computers with nothing but Intel AMT; the user name of its computers.
+fn group(server: &dyn Server) -> String {
+    let answer = server.meshctrl().run(&["adddevicegroup", "--name", "amt", "--amtonly"]);
+    let id = answer.trim().strip_prefix("ok ").expect("a group was made").to_owned();
+    let key = id.trim_start_matches("mesh//").replace(['@', '$'], "X");
+    key[..16].to_owned()
+}
+
+fn connected(server: &dyn Server, conn: u64) -> Value {
+    let what = format!("has conn {conn}");
+    server.meshctrl().wait_for_device(&what, |device| device["conn"] == conn)
+}
+
+fn firmware_of_an_unknown_computer_becomes_a_connected_device(server: &dyn Server, door: Door) {
+    let user = group(server);
+    let live = Live::connect(door, Mood::Firmware, UUID, &user, PASSWORD);
+    live.wait_for(|seen| *seen == Seen::LoggedIn);
+    live.wait_for(|seen| *seen == Seen::Options(30));
+    let device = connected(server, 2);
+    assert_eq!(
+        device["_id"],
+        "node//TExFRABLQhCAM7bAT1BGM0xMRUQAS0IQgDO2wE9QRjNMTEVEAEtCEIAztsBPUEYz"
+    );
+    assert_eq!((&device["pwr"], &device["mtype"]), (&json!(7), &json!(1)));
+    assert!(device["cict"].is_u64(), "{device}");
+    drop(live);
+    server.meshctrl().wait_for_device("has gone", |device| device.get("conn").is_none());
+}
+
+fn who_brings_a_wrong_password_is_refused(server: &dyn Server, door: Door) {
+    let user = group(server);
+    for (user, password) in [(&*user, "P@ssw0rd2"), ("0123456789abcdef", PASSWORD)] {
+        let live = Live::connect(door, Mood::Firmware, UUID, user, password);
+        assert_eq!(live.ended(), [Seen::Refused]);
+    }
+    assert_eq!(server.meshctrl().devices(), Vec::<Value>::new());
+}
+
+fn many_computers_on_one_thread_are_as_many_devices(server: &dyn Server, door: Door) {
+    let user = group(server);
+    let all: Vec<_> = (0..20)
+        .map(|n| format!("11111111-2222-3333-4444-5555555555{n:02}"))
+        .map(|uuid| Live::connect(door, Mood::Firmware, &uuid, &user, PASSWORD))
+        .collect();
+    for live in &all {
+        live.wait_for(|seen| *seen == Seen::Ready);
+    }
+    connected(server, 2);
+    let all_there = || server.meshctrl().devices().iter().filter(|d| d["conn"] == 2).count() == 20;
+    while !all_there() {}
+}
+
+fn a_program_relays_a_computer(server: &dyn Server, door: Door) {
+    let user = group(server);
+    let live = Live::connect(door, Mood::MeshCmd(1), OTHER, &user, PASSWORD);
+    live.wait_for(|seen| *seen == Seen::Ready);
+    connected(server, 8);
+}
+
+/// The client module of the package, run by node, on the same port as firmware.
+fn meshcentrals_own_client_is_connected(server: &dyn Server, door: Door) {
+    let user = group(server);
+    let process = apf_client(door, &user);
+    process.wait_for_line(|line| line == "connected");
+    let device = connected(server, 2);
+    assert_eq!(device["mtype"], 1);
+}
+
+fn apf_client(door: Door, user: &str) -> Process {
+    let runner = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/apf-client.js");
+    Process::start("node", |command| {
+        command.arg(runner).arg(installation::folder());
+        command.arg(door.mps.to_string()).args([UUID, user, PASSWORD]);
+    })
+}
+
+// What only ours does.
+
+#[test]
+fn a_newer_tunnel_takes_the_place_of_the_older_without_a_gap() {
+    let (mps, server) = meshboard(json!({}));
+    let door = Door { mps, https: server.port() };
+    let user = group(&server);
+    let older = Live::connect(door, Mood::Firmware, UUID, &user, PASSWORD);
+    older.wait_for(|seen| *seen == Seen::Ready);
+    connected(&server, 2);
+    let newer = Live::connect(door, Mood::Firmware, UUID, &user, PASSWORD);
+    newer.wait_for(|seen| *seen == Seen::Ready);
+    older.ended();
+    connected(&server, 2);
+    assert_eq!(server.meshctrl().devices().len(), 1);
+}
+
+#[test]
+fn each_version_of_tls_is_served_or_refused_with_a_reason() {
+    for (high, serves) in [(false, cfg!(feature = "legacy-amt")), (true, false)] {
+        let (mps, server) = meshboard(json!({ "mpsHighSecurity": high }));
+        // The port is served when its certificates are there.
+        let live = Live::connect(
+            Door { mps, https: server.port() },
+            Mood::Firmware,
+            UUID,
+            &group(&server),
+            PASSWORD,
+        );
+        live.wait_for(|seen| *seen == Seen::LoggedIn);
+        let rsa = cfg!(feature = "legacy-amt");
+        for (arguments, expected) in [
+            (&["-tls1_3"][..], true),
+            (&["-tls1_2", "-cipher", "ECDHE-RSA-AES256-GCM-SHA384"], true),
+            (&["-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0"], rsa),
+            (&["-tls1_1", "-cipher", "AES128-SHA:@SECLEVEL=0"], serves),
+            (&["-tls1", "-cipher", "AES256-SHA:@SECLEVEL=0"], serves),
+        ] {
+            let output = Command::new("openssl")
+                .args(["s_client", "-brief", "-connect", &format!("127.0.0.1:{mps}")])
+                .args(arguments)
+                .stdin(std::process::Stdio::null())
+                .output()
+                .expect("openssl is installed");
+            let text = String::from_utf8_lossy(&output.stderr);
+            let established = text.contains("CONNECTION ESTABLISHED");
+            assert_eq!(established, expected, "{arguments:?}, high {high}: {text}");
+        }
+        let journal = server.command(&["mps", "journal"]);
+        let reason = if high { "mpsHighSecurity" } else { "TLS 1.0, suites" };
+        assert!(journal.contains(reason), "{journal}");
+    }
+}
+
+#[test]
+fn the_journal_and_the_setup_tell_what_an_administrator_needs() {
+    let (mps, server) = meshboard(json!({}));
+    let user = group(&server);
+    let door = Door { mps, https: server.port() };
+    Live::connect(door, Mood::Firmware, UUID, &user, "Wrong-w0rd").ended();
+    let journal = server.command(&["mps", "journal", "--uuid", UUID, "--json"]);
+    let journal: Value = serde_json::from_str(&journal).expect("--json prints JSON");
+    let steps = journal[0]["steps"].to_string();
+    for step in ["TCP", "offers TLS 1.3", "TLS13_", "trigger 4", "login as", "wrong password"] {
+        assert!(steps.contains(step), "{step} in {steps}");
+    }
+    let setup = server.command(&["mps", "setup", "amt", "--json"]);
+    let setup: Value = serde_json::from_str(&setup).expect("--json prints JSON");
+    assert_eq!(setup["user"], user);
+    assert_eq!(setup["password"], PASSWORD);
+    assert_eq!((&setup["host"], &setup["port"]), (&json!("127.0.0.1"), &json!(mps)));
+    let (status, der) = common::https::get(server.port(), "/MeshServerRootCert.cer");
+    assert_eq!((status, der.first()), (200, Some(&0x30)));
+}
