@@ -51,6 +51,7 @@ pub(super) const FRAME_MAX: usize = 2 * (wire::JSON_MAX + 5);
 /// TLS alert: no version in common.
 const ALERT_VERSION: u8 = 70;
 /// TLS alert: nothing else in common.
+#[cfg(not(feature = "legacy-amt"))]
 const ALERT_HANDSHAKE: u8 = 40;
 const TLS_1_2: u16 = 0x0303;
 

@@ -126,6 +126,8 @@ function converse(socket, state) {
       port: 443,
       features: 0x1000 | 0x20000,
       features2: 0x80,
+      mpsname: "board.example.org",
+      mpsport: 4433,
       certExpire: 2524521600000,
     },
   });
@@ -293,6 +295,22 @@ function reply(request, world) {
     case "createDeviceShareLink":
       return [
         { url: "https://board.example.org/sharing?c=23YOUw9z4nzYSTovfOTyamp4qAxTjNbgD2tI", result: "OK" },
+      ];
+    case "mpsjournal":
+      return [
+        { journal: world.calls.filter(({ uuid }) => request.uuid === undefined || uuid === request.uuid) },
+      ];
+    case "mpssetup":
+      return [
+        {
+          setup: {
+            host: "board.example.org",
+            port: 4433,
+            user: request.meshid.slice(6, 22).replace(/[@$]/g, "X"),
+            password: "Ab2!Cd3@Ef4$Gh5*",
+            root: "MeshServerRootCert.cer",
+          },
+        },
       ];
     case "serverstats":
       if (!request.interval) return [];

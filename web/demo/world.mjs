@@ -59,6 +59,8 @@ const GROUPS = [
   ["Workshop", "Machines and what steers them"],
 ];
 
+const UUID = "4c4c4544-004b-4210-8033-b6c04f504633";
+
 export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
   const random = chance(7);
   const me = "user//admin";
@@ -143,7 +145,7 @@ export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
     return device;
   });
   devices[0].sessions = { kvm: { "user//tom": 1 } };
-  devices[0].intelamt = { ver: "16.1.25", state: 2, flags: 2 };
+  devices[0].intelamt = { ver: "16.1.25", state: 2, flags: 2, uuid: UUID };
   devices[11].links = { "user//ines": { rights: 8 | 16384 } };
 
   const seconds = (ms) => Math.floor(ms / 1000);
@@ -211,6 +213,34 @@ export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
     };
   });
 
+  const call = (minutes, remote, uuid, ended, texts) => ({
+    remote,
+    time: now - minutes * MINUTE,
+    uuid,
+    nodeid: texts.includes("let in") ? devices[0]._id : null,
+    ended,
+    steps: texts.map((text, n) => ({ ms: n * n * 3, text })),
+  });
+  const calls = [
+    call(2, "198.51.100.20:61022", UUID, false, [
+      "TCP",
+      "offers TLS 1.2, suites c030 009f",
+      "TLS 1.2 TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+      `APF 1.0, trigger 3, UUID ${UUID}`,
+      "let in",
+      "connected, ports [16992, 16993, 16994, 16995]",
+    ]),
+    call(9, "198.51.100.20:61019", UUID, true, [
+      "TCP",
+      `APF 1.0, trigger 3, UUID ${UUID}`,
+      "refused: wrong password",
+    ]),
+    call(50, "203.0.113.9:50002", null, true, [
+      "TCP",
+      "offered only TLS 1.0, suites 002f 0035; this build serves no such TLS (feature legacy-amt)",
+    ]),
+    call(51, "192.0.2.44:40001", null, true, ["TCP", "a browser; it was told what this port is for"]),
+  ];
   const stats = Array.from({ length: 720 }, (_, n) => {
     const at = now - (719 - n) * HOUR;
     const hour = new Date(at).getHours();
@@ -239,6 +269,7 @@ export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
     userGroups: { [crew._id]: crew },
     lastconnects,
     events,
+    calls,
     stats,
     timeline,
     now,

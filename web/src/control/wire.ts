@@ -103,7 +103,7 @@ export interface Device {
   consent?: number;
   links?: Links;
   sessions?: Record<string, Record<string, number>>;
-  intelamt?: { ver?: string; state?: number; flags?: number; sku?: number; user?: string };
+  intelamt?: { ver?: string; state?: number; flags?: number; sku?: number; user?: string; uuid?: string };
   av?: { product?: string; enabled?: boolean; updated?: boolean }[];
   defender?: { RealTimeProtection?: boolean; TamperProtected?: boolean };
   wsc?: { firewall?: string; antiVirus?: string; autoUpdate?: string };

@@ -61,6 +61,14 @@ const CAUSES: Record<string, Cause> = {
     words: "Failed logins",
     fix: "If they were not yours: set up the second step for every account.",
   },
+  amt_tls: {
+    words: "Intel AMT whose TLS failed or is too old",
+    fix: "The page Intel AMT says for each connection what happened.",
+  },
+  amt_auth: {
+    words: "Intel AMT with a wrong login",
+    fix: "User name and password are on the page of each group; what failed is on the page Intel AMT.",
+  },
   banned: {
     words: "Networks locked out after failed logins",
     fix: "They may try again after a while; see maxInvalidLogin.",

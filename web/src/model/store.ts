@@ -219,7 +219,9 @@ export class Store {
     if (conn !== 0) {
       next.conn = conn;
       next.pwr = number(event["pwr"]) ?? 0;
-      if (conn & 1 && !((device.conn ?? 0) & 1)) next.agct = number(event["ct"]) ?? this.now();
+      const before = device.conn ?? 0;
+      if (conn & 1 && !(before & 1)) next.agct = number(event["ct"]) ?? this.now();
+      if (conn & 2 && !(before & 2)) next.cict = number(event["ct"]) ?? this.now();
     } else if (device.conn) {
       this.#lastSeen.set(id, this.now());
       delete next.sessions;

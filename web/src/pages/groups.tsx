@@ -80,10 +80,15 @@ export default function Groups() {
 /** Bit of `features`: no devices in the local network. */
 const WAN_ONLY = 1;
 
+type Kind = "2" | "1" | "3";
+
 function New({ close }: { close(): void }) {
   const [name, setName] = useState("");
   const [desc, setDesc] = useState("");
-  const [kind, setKind] = useState<"2" | "1" | "3">("2");
+  const [kind, setKind] = useState<Kind>("2");
+  const kinds: [Kind, string][] = [["2", "Devices with an agent"]];
+  if (client.greeting.value?.server.mpsport) kinds.push(["1", "Intel AMT without an agent"]);
+  if (!feature(WAN_ONLY)) kinds.push(["3", "Local devices without an agent"]);
   return (
     <Form
       action="Make the group"
@@ -102,18 +107,7 @@ function New({ close }: { close(): void }) {
     >
       <Input label="Name" value={name} onValue={setName} maxLength={128} autoFocus />
       <Input label="Description" value={desc} onValue={setDesc} maxLength={1024} placeholder="Optional" />
-      {!feature(WAN_ONLY) && (
-        <Select
-          label="Kind"
-          value={kind}
-          onValue={setKind}
-          options={[
-            ["2", "Devices with an agent"],
-            ["1", "Intel AMT without an agent"],
-            ["3", "Local devices without an agent"],
-          ]}
-        />
-      )}
+      {kinds.length > 1 && <Select label="Kind" value={kind} onValue={setKind} options={kinds} />}
     </Form>
   );
 }

@@ -16,7 +16,7 @@ export async function every_page_is_accessible() {
   const demo = await serve({ dist: out });
   const key = (id) => encodeURIComponent(id.slice(6));
   const device = key(demo.world.devices[0]._id);
-  const tabs = ["general", "console", "processes", "details", "events", "power", "notes", "sharing"];
+  const tabs = ["general", "console", "processes", "details", "events", "power", "notes", "sharing", "amt"];
   const addresses = [
     "#/devices",
     ...tabs.map((tab) => `#/device/${device}/${tab}`),
@@ -30,6 +30,7 @@ export async function every_page_is_accessible() {
     "#/events",
     "#/account",
     "#/server",
+    "#/amt",
     "#/nowhere",
   ];
   const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };

@@ -99,6 +99,7 @@ export async function every_page_fits_and_is_accessible() {
       "#/events",
       "#/account",
       "#/server",
+      "#/amt",
     ]) {
       await page.goto(URL_ + address);
       await page.getByRole("heading", { level: 1 }).waitFor();

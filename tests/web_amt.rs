@@ -1,0 +1,52 @@
+//! Intel AMT in Debian's chromium: what the port says to a browser, and the pages around a computer
+//! that calls in. What a person does is in `web/test/browser/amt.mjs`.
+#![cfg(feature = "web-ui")]
+
+mod common;
+
+use common::cira::{Door, Live, Mood, Seen};
+use common::{ADMIN, Meshboard, PASSWORD, Server, chromium, ports};
+use serde_json::{Value, json};
+
+const UUID: &str = "4c4c4544-004b-4210-8033-b6c04f504633";
+
+fn start() -> (Meshboard, Door) {
+    let mps = ports::free();
+    let server = Meshboard::start_with(&json!({ "settings": { "mpsPort": mps } }));
+    let door = Door { mps, https: server.port() };
+    (server, door)
+}
+
+#[test]
+fn a_browser_on_the_port_is_told_what_it_is_for() {
+    let (_server, door) = start();
+    let url = format!("https://127.0.0.1:{}/", door.mps);
+    chromium::play(&url, "amt", "the_port_says_what_it_is_for", |_| Value::Null);
+}
+
+#[test]
+fn a_group_shows_what_to_enter_and_a_device_why_it_is_offline() {
+    let (server, door) = start();
+    server.command(&["user", "add", ADMIN, "--admin", "--password", PASSWORD]);
+    let url = format!("https://127.0.0.1:{}/", server.port());
+    let mut live = None;
+    chromium::play(&url, "amt", "a_computer_joins_goes_and_says_why", |asked| {
+        match asked[0].as_str().expect("a name") {
+            "call" => {
+                let text = |name: &str| asked[1][name].as_str().expect("a text").to_owned();
+                assert_eq!(asked[1]["port"], door.mps);
+                let (user, password) = (text("user"), text("password"));
+                let computer = Live::connect(door, Mood::Firmware, UUID, &user, &password);
+                computer.wait_for(|seen| matches!(seen, Seen::Ready | Seen::Refused));
+                live = Some(computer);
+                Value::Null
+            }
+            "leave" => {
+                live = None;
+                Value::Null
+            }
+            "uuid" => json!(UUID),
+            other => panic!("what is {other}?"),
+        }
+    });
+}
