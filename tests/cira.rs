@@ -212,3 +212,44 @@ fn the_journal_and_the_setup_tell_what_an_administrator_needs() {
     let (status, der) = common::https::get(server.port(), "/MeshServerRootCert.cer");
     assert_eq!((status, der.first()), (200, Some(&0x30)));
 }
+
+/// The script, compiled and run by MeshCentral's own engine, does what its AMT manager does.
+#[test]
+fn the_setup_script_sets_firmware_up() {
+    let (mps, server) = meshboard(json!({ "mpsAliasHost": "mps.example.com" }));
+    let user = group(&server);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("cira_setup.mescript");
+    std::fs::write(&file, server.command(&["mps", "script", "amt"])).expect("it is ours");
+    let runner = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/mescript.js");
+    let output = Command::new("node").arg(runner).arg(installation::folder()).arg(file).output();
+    let output = output.expect("node runs");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    assert_eq!((&told["same"], &told["state"]), (&json!(true), &json!(0)), "{told}");
+    assert_eq!(told["exception"], Value::Null, "{told}");
+    let calls = told["calls"].as_array().expect("a list");
+    let named = |name: &str| -> Vec<&Value> {
+        calls.iter().filter(|call| call[0] == name).map(|call| &call[2]).collect()
+    };
+    let (_, root) = common::https::get(server.port(), "/MeshServerRootCert.cer");
+    let root = data_encoding::BASE64.encode(&root);
+    assert_eq!(named("AddTrustedRootCertificate"), [&json!({ "CertificateBlob": root })]);
+    let expected = json!({
+        "AccessInfo": "mps.example.com", "CN": "mps.example.com", "InfoFormat": 201,
+        "Port": mps, "AuthMethod": 2, "Username": user, "Password": PASSWORD,
+    });
+    assert_eq!(named("AddMpServer"), [&expected]);
+    let policy = named("AddRemoteAccessPolicyRule");
+    assert_eq!(
+        (&policy[0]["Trigger"], &policy[0]["ExtendedData"]),
+        (&json!(2), &json!("AAAAAAAAAAo="))
+    );
+    let reference = policy[0]["MpServer"][0].as_str().expect("a reference");
+    assert!(reference.contains("<Selector Name=\"Name\">New server</Selector>"), "{reference}");
+    // Three policies and the server it called before.
+    assert_eq!(named("delete").len(), 4, "{told}");
+    assert_eq!(named("delete")[3], &json!({ "Name": "Old server" }));
+    let home = named("put")[0];
+    assert_eq!(home["DetectionStrings"].as_array().map(Vec::len), Some(1), "{home}");
+    assert_eq!(named("RequestStateChange"), [&json!({ "RequestedState": 32771 })]);
+}

@@ -52,6 +52,7 @@ impl List {
             redirect_port: 0,
             mps_port: 0,
             mps_name: None,
+            root: None,
             tls_hash: Key48::ZERO,
             agent_cert_hash: Key48::ZERO,
             cert_expires: None,

@@ -182,6 +182,7 @@ fn mps(common: &Common, command: MpsCommand) -> Result<(), Failure> {
     let request = match command {
         MpsCommand::Journal { address, uuid } => Request::MpsJournal { address, uuid },
         MpsCommand::Setup { group, tenant } => Request::MpsSetup { domain: tenant.domain, group },
+        MpsCommand::Script { group, tenant } => Request::MpsScript { domain: tenant.domain, group },
     };
     show(common, &link::ask(common, &request)?)
 }
@@ -200,6 +201,7 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
             Answer::Reloaded => print::json(&json!({})),
             Answer::MpsJournal(journal) => print::json(journal),
             Answer::MpsSetup(setup) => print::json(setup),
+            Answer::MpsScript(script) => print::out(script),
         };
     }
     match answer {
@@ -216,6 +218,7 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
         Answer::Reloaded => Ok(()),
         Answer::MpsJournal(journal) => print::amt_journal(journal),
         Answer::MpsSetup(setup) => print::amt_setup(setup),
+        Answer::MpsScript(script) => print::out(script),
     }
 }
 

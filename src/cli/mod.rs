@@ -259,6 +259,13 @@ enum MpsCommand {
         #[command(flatten)]
         tenant: Tenant,
     },
+    /// Print a script for MeshCommander that enters it
+    Script {
+        /// Name or id of the group
+        group: String,
+        #[command(flatten)]
+        tenant: Tenant,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -342,6 +349,7 @@ mod tests {
             "cert show",
             "mps journal --address 192.0.2 --uuid 4c4c4544-004b-4210-8033-b6c04f504633",
             "mps setup Office --domain shop",
+            "mps script Office",
             "completions bash",
             "man --out /tmp/man",
         ] {

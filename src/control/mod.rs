@@ -61,6 +61,8 @@ pub struct ServerFacts {
     pub mps_port: u16,
     /// The name Intel AMT reaches that port by, which its certificate carries.
     pub mps_name: Option<String>,
+    /// The certificate Intel AMT has to trust, DER; `None` while it is being made.
+    pub root: Option<Rc<[u8]>>,
     /// SHA-384 of the web certificate in DER form.
     pub tls_hash: Key48,
     /// Hash of the agent-server certificate's key, by which agents know the server.

@@ -104,6 +104,7 @@ impl World {
             redirect_port: 0,
             mps_port: 0,
             mps_name: None,
+            root: None,
             tls_hash: Key48([7; 48]),
             agent_cert_hash: Key48([8; 48]),
             cert_expires: Some(2_524_521_600_000),

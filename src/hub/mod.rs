@@ -5,6 +5,7 @@
 
 pub mod amt_login;
 pub mod amt_merge;
+pub mod amt_script;
 mod amt_tunnels;
 mod connection;
 pub mod documents;

@@ -181,6 +181,7 @@ fn facts(hub: &Hub, agents: &agent::room::Room, port: u16, mps: &Door) -> Server
         redirect_port: settings.redir_port.unwrap_or(0),
         mps_port: mps.port().map_or(0, |bound| settings.mps_alias_port.unwrap_or(bound)),
         mps_name: mps.name(),
+        root: mps.root(),
         tls_hash: agents.tls.hash(),
         agent_cert_hash: agents.server().map_or(Key48::ZERO, |server| server.id()),
         cert_expires: agents.tls.not_after().map(|end| end.0),

@@ -381,6 +381,12 @@ pub(super) static ACTIONS: &[Action] = &[
         OnMesh(Rights::EDIT_GROUP, amt::setup),
         says("Invalid group id", "Invalid group id", "Access denied"),
     ),
+    action(
+        "mpsscript",
+        Both,
+        OnMesh(Rights::EDIT_GROUP, amt::script),
+        says("Invalid group id", "Invalid group id", "Access denied"),
+    ),
     // Devices: reading
     action("nodes", Both, Login(devices::list), Silent),
     action("getDeviceDetails", Nothing, Login(device_reports::details), Silent),

@@ -1,7 +1,11 @@
 //! Intel AMT that calls in: why it does not, and what to enter so that it does.
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
 use super::{AdminContext, Answer, domain};
 use crate::hub::amt_login::{self, Setup};
+use crate::hub::amt_script;
 use crate::hub::journal::Search;
 use crate::identity::{Role, describe};
 use crate::model::GroupKind;
@@ -19,7 +23,7 @@ pub(super) async fn setup(
     ctx: &AdminContext,
     domain_name: &str,
     group: &str,
-) -> Result<Answer, String> {
+) -> Result<Setup, String> {
     let domain = domain(ctx, domain_name)?;
     let groups = ctx.hub.store.groups(&domain);
     let mut named = groups.iter().filter(|g| g.name == group || g.id.to_string() == group);
@@ -38,6 +42,18 @@ pub(super) async fn setup(
     let host = subject.as_deref().and_then(|text| text.strip_prefix("CN=")).map(str::to_owned);
     let host = host.or(settings.mps_name).or(settings.cert).unwrap_or_default();
     amt_login::shared_or_made(&ctx.hub).ok_or("no random numbers")?;
-    let setup = Setup::of(&ctx.hub, group, host, port).ok_or("no password")?;
-    Ok(Answer::MpsSetup(setup))
+    Setup::of(&ctx.hub, group, host, port).ok_or("no password".into())
+}
+
+pub(super) async fn script(
+    ctx: &AdminContext,
+    domain_name: &str,
+    group: &str,
+) -> Result<Answer, String> {
+    let setup = setup(ctx, domain_name, group).await?;
+    let path = Role::Root.cert_path(&ctx.data);
+    let root = blocking::unblock(move || CertificateDer::from_pem_file(path)).await;
+    let root = root.map_err(|_| "the root certificate is not there yet: start the server once")?;
+    let script = amt_script::file(&setup, &root).ok_or("no random numbers")?;
+    Ok(Answer::MpsScript(script))
 }

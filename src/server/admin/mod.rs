@@ -109,6 +109,13 @@ pub enum Request {
         /// Name or id of its group.
         group: String,
     },
+    /// A script that enters it.
+    MpsScript {
+        /// Tenant.
+        domain: String,
+        /// Name or id of the group.
+        group: String,
+    },
 }
 
 /// A password of 1 to 256 characters; never shown.
@@ -184,6 +191,8 @@ pub enum Answer {
     MpsJournal(Vec<Attempt>),
     /// What to enter.
     MpsSetup(Setup),
+    /// The script, as a file.
+    MpsScript(String),
 }
 
 /// What commands work on.
@@ -247,7 +256,10 @@ async fn answer(ctx: &AdminContext, request: Request) -> Result<Answer, String> 
             Ok(Answer::Reloaded)
         }
         Request::MpsJournal { address, uuid } => amt::journal(ctx, &address, &uuid),
-        Request::MpsSetup { domain, group } => amt::setup(ctx, &domain, &group).await,
+        Request::MpsSetup { domain, group } => {
+            amt::setup(ctx, &domain, &group).await.map(Answer::MpsSetup)
+        }
+        Request::MpsScript { domain, group } => amt::script(ctx, &domain, &group).await,
     }
 }
 

@@ -272,7 +272,7 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
             ]
         }
         "mpsjournal" => vec![(OnServer(SiteRights::FULL), Reads, json!({}))],
-        "mpssetup" => {
+        "mpssetup" | "mpsscript" => {
             vec![(Each(vec![Rights::EDIT_GROUP]), Reads, json!({"meshid": group}))]
         }
         "createInviteLink" => {
