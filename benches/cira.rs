@@ -1,97 +1,120 @@
-//! Many simulated Intel AMT tunnels against the server: memory and processor time of each.
+//! Many simulated Intel AMT tunnels: what they cost the server in memory and processor time.
 //!
-//! `cargo bench --bench cira [-- COUNT]`; 1000 without a number. Budgets: 14 KB and 1.5 ms.
+//! ```text
+//! cargo bench --bench cira                              1,000 tunnels, our server
+//! cargo bench --bench cira -- --compare                 and the stock one
+//! cargo bench --bench cira -- --tunnels 10000 --hold 120    a soak: held, with keep-alives
+//! ```
 
-#[path = "../tests/common/cira/mod.rs"]
-#[allow(dead_code, unreachable_pub, unused_imports, reason = "tests use the rest")]
-mod cira;
+// A program has no outside; `pub` says what a module offers to the others.
+#![allow(unreachable_pub)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
 #[path = "fleet/probe.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the fleet program uses the rest")]
 mod probe;
-#[path = "fleet/simulated/mod.rs"]
-mod simulated;
-
-mod common {
-    pub(crate) use super::simulated;
-}
 
 use std::cell::Cell;
-use std::net::TcpListener;
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
 use async_io::Timer;
-use cira::{Device, Door, Mood, Seen};
-use serde_json::{Value, json};
+use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+
+use common::cira::{self, Device, Door, Mood, Seen};
+use common::{Meshboard, Server, StockServer, ports};
 
 const PASSWORD: &str = "P@ssw0rd1";
-/// Budget of resident memory per tunnel in bytes.
+/// Budget of resident memory per idle tunnel in bytes.
 const MEMORY: u64 = 14 * 1024;
 /// Budget of processor time per connect.
 const CPU: Duration = Duration::from_micros(1500);
+/// Tunnels before the measurement: what every server has after its first ones is not theirs.
+const WARM: u32 = 20;
+/// Connections being made at the same time.
+const PARALLEL: usize = 32;
 
-fn main() {
-    let count = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(1000);
-    allow_open_files();
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let [https, mps] = [free_port(), free_port()];
-    let settings = json!({ "settings": {
-        "cert": "127.0.0.1", "port": https, "bind": "127.0.0.1", "redirPort": 0, "statusPort": 0,
-        "mpsPort": mps, "mpsPass": PASSWORD, "WANonly": true,
-    }});
-    std::fs::write(data.path().join("config.json"), settings.to_string()).expect("ours");
-    let meshboard = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meshboard"));
-        command.arg("--data").arg(data.path()).args(arguments).stderr(Stdio::null());
-        command
-    };
-    let run = |arguments: &[&str]| {
-        let output = meshboard(arguments).output().expect("the binary runs");
-        assert!(output.status.success(), "{arguments:?}");
-        output.stdout
-    };
-    run(&["user", "add", "admin", "--admin", "--password", "Correct-Horse-8"]);
-    run(&["group", "add", "amt"]);
-    let mut server = meshboard(&["serve"]).spawn().expect("the binary runs");
-    let long_key = data.path().join("mpsserver3072-cert-public.crt");
-    while !long_key.exists() {
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let setup: Value =
-        serde_json::from_slice(&run(&["mps", "setup", "amt", "--json"])).expect("JSON");
-    let user = setup["user"].as_str().expect("a name").to_owned();
-    let door = Door { mps, https };
-
-    let executor = Rc::new(LocalExecutor::new());
-    async_io::block_on(executor.run(async {
-        // What every server has after its first tunnels.
-        let warm = tunnels(&executor, door, &user, 0..20).await;
-        drop(warm);
-        probe::settle(server.id());
-        let before = (probe::resident(server.id()), probe::cpu(server.id()));
-        let start = Instant::now();
-        let all = tunnels(&executor, door, &user, 20..20 + count).await;
-        let took = start.elapsed();
-        probe::settle(server.id());
-        let memory = probe::resident(server.id()).saturating_sub(before.0) / u64::from(count);
-        let cpu = probe::cpu(server.id()).saturating_sub(before.1) / count;
-        println!("{count} tunnels in {:.1} s", took.as_secs_f64());
-        println!("resident memory per idle tunnel  {memory:>6} bytes   budget {MEMORY}");
-        println!(
-            "processor time per connect       {:>6} µs      budget {}",
-            cpu.as_micros(),
-            CPU.as_micros()
-        );
-        drop(all);
-    }));
-    let _ = server.kill();
-    let _ = server.wait();
+/// Measures what Intel AMT tunnels cost a server.
+#[derive(Parser)]
+struct Arguments {
+    /// Number of tunnels.
+    #[arg(long, default_value_t = 1000)]
+    tunnels: u32,
+    /// Seconds to hold them, each with a keep-alive every 30 seconds.
+    #[arg(long, default_value_t = 0)]
+    hold: u64,
+    /// Measure the stock server as well.
+    #[arg(long)]
+    compare: bool,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
-/// Connects computers, a few at a time, and waits until all have named their ports.
-async fn tunnels(
+fn main() {
+    let arguments = Arguments::parse();
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("it is allowed");
+    let mps = ports::free();
+    let settings = json!({ "settings": { "mpsPort": mps, "mpsPass": PASSWORD } });
+    let own = Meshboard::start_complete_with(&settings);
+    measure("meshboard", &own, mps, &arguments);
+    drop(own);
+    if arguments.compare {
+        let stock = StockServer::start_with(&settings);
+        measure("MeshCentral", &stock, mps, &arguments);
+    }
+}
+
+fn measure(name: &str, server: &dyn Server, mps: u16, arguments: &Arguments) {
+    let made = server.meshctrl().run(&["adddevicegroup", "--name", "amt", "--amtonly"]);
+    let id = made.trim().strip_prefix("ok mesh//").expect("a group was made");
+    let user = id.replace(['@', '$'], "X").chars().take(16).collect::<String>();
+    let door = Door { mps, https: server.port() };
+    let (pid, count) = (server.pid(), arguments.tunnels);
+    let executor = Rc::new(LocalExecutor::new());
+    async_io::block_on(executor.run(async {
+        drop(connect(&executor, door, &user, 0..WARM).await);
+        probe::settle(pid);
+        let before = (probe::resident(pid), probe::cpu(pid));
+        let start = Instant::now();
+        let all = connect(&executor, door, &user, WARM..WARM + count).await;
+        let took = start.elapsed();
+        probe::settle(pid);
+        let memory = probe::resident(pid).saturating_sub(before.0) / u64::from(count);
+        let cpu = probe::cpu(pid).saturating_sub(before.1) / count;
+        println!("{name}: {count} tunnels in {:.1} s", took.as_secs_f64());
+        println!("  resident memory per idle tunnel  {memory:>7} bytes   budget {MEMORY}");
+        let (cpu, budget) = (cpu.as_micros(), CPU.as_micros());
+        println!("  processor time per connect       {cpu:>7} µs      budget {budget}");
+        if arguments.hold > 0 {
+            hold(pid, count, Duration::from_secs(arguments.hold)).await;
+        }
+        let gone = Instant::now();
+        drop(all);
+        Timer::after(Duration::from_secs(1)).await;
+        probe::settle(pid);
+        let kept = probe::resident(pid).saturating_sub(before.0) / 1024;
+        println!("  kept when all have gone          {kept:>7} KB, after {:.0?}", gone.elapsed());
+    }));
+}
+
+/// Lets the tunnels be, with their keep-alives.
+async fn hold(pid: u32, count: u32, time: Duration) {
+    let before = (probe::resident(pid), probe::cpu(pid));
+    Timer::after(time).await;
+    let grown = probe::resident(pid).saturating_sub(before.0) / 1024;
+    let cpu = probe::cpu(pid).saturating_sub(before.1).as_secs_f64() / time.as_secs_f64();
+    println!("  held for {time:?}: {grown} KB grown, {:.2} % of a processor", 100.0 * cpu);
+    println!("  that is {:.0} µs per keep-alive", cpu * 30e6 / f64::from(count));
+}
+
+/// Connects computers, a few at a time, and waits until all have named their ports. They stay until
+/// the result is dropped.
+async fn connect(
     executor: &Rc<LocalExecutor<'static>>,
     door: Door,
     user: &str,
@@ -115,7 +138,7 @@ async fn tunnels(
             }
         };
         executor.spawn(task).detach();
-        while ready.get() + 32 < begun {
+        while ready.get() + PARALLEL < begun {
             Timer::after(Duration::from_millis(1)).await;
         }
     }
@@ -123,15 +146,4 @@ async fn tunnels(
         Timer::after(Duration::from_millis(5)).await;
     }
     stop
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    listener.local_addr().expect("bound").port()
-}
-
-fn allow_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

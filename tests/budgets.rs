@@ -1,7 +1,10 @@
-//! What an agent and a listener of the control channel may cost, counted in bytes and allocations instead of seconds: the numbers are the
-//! same on every machine, so they can guard CI. The server runs on a thread of this program; what
-//! the simulated agents allocate on theirs is not counted.
+//! What an agent, a listener of the control channel and a tunnel of Intel AMT may cost, counted in
+//! bytes and allocations instead of seconds: the numbers are the same on every machine, so they can
+//! guard CI. The server runs on a thread of this program; what the simulated agents allocate on
+//! theirs is not counted.
 
+#[path = "budgets/amt.rs"]
+mod amt;
 mod common;
 #[path = "../benches/list/devices.rs"]
 mod devices;
@@ -202,6 +205,7 @@ fn turn() -> MutexGuard<'static, ()> {
 /// A server on a thread, and the agents that connect to it.
 struct Fleet {
     port: u16,
+    mps: u16,
     group: Group,
     keys: Keys,
 }
@@ -210,17 +214,21 @@ impl Fleet {
     fn start() -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         seed_keys(data.path());
-        let (mesh, port) = (identity::random(), ports::free());
+        let (mesh, port, mps) = (identity::random(), ports::free(), ports::free());
         let certificate = data.path().join("agentserver-cert-public.crt");
         let certificate = CertificateDer::from_pem_file(certificate).expect("it was seeded");
         let key = identity::public_key_bits(&certificate);
         let (ready, started) = mpsc::channel();
         thread::spawn(move || {
-            serve(data.path(), GroupId::new(DomainId::default(), Key48(mesh)), port, &ready)
+            serve(data.path(), GroupId::new(DomainId::default(), Key48(mesh)), port, mps, &ready)
         });
         let group = Group { mesh, server: identity::sha384(&[&key.expect("a certificate")]) };
-        let fleet =
-            Self { port, group, keys: Keys::for_fleet(AGENTS, 2048).expect("target is writable") };
+        let fleet = Self {
+            port,
+            mps,
+            group,
+            keys: Keys::for_fleet(AGENTS, 2048).expect("target is writable"),
+        };
         started.recv().expect("the server starts");
         fleet
     }
@@ -278,12 +286,16 @@ fn put_account(hub: &Hub) {
 }
 
 /// Serves for ever, without a disk: what the store has not written yet would be counted.
-fn serve(data: &Path, group: GroupId, port: u16, ready: &mpsc::Sender<()>) {
+fn serve(data: &Path, group: GroupId, port: u16, mps: u16, ready: &mpsc::Sender<()>) {
     let executor = Rc::new(LocalExecutor::new());
     let serving = async {
-        let hub = Hub::new(Store::in_memory(), Config::default(), Millis(0));
+        let mut config = Config::default();
+        config.settings.mps_pass = Some(amt::PASSWORD.into());
+        let hub = Hub::new(Store::in_memory(), config, Millis(0));
         put_account(&hub);
         hub.store.put(GroupRecord::new(group, "lab", GroupKind::Agent, Millis(0))).later();
+        let group = GroupId::new(DomainId::default(), amt::GROUP);
+        hub.store.put(GroupRecord::new(group, "firmware", GroupKind::Amt, Millis(0))).later();
         let names = Names { server: "127.0.0.1".into(), others: vec![] };
         let tls = WebTls::new(identity_of::load_or_make_web(data, &names).expect("it was seeded"));
         let rsa = identity_of::load_or_make_rsa(data, &names, 0).expect("it was seeded");
@@ -293,6 +305,10 @@ fn serve(data: &Path, group: GroupId, port: u16, ready: &mpsc::Sender<()>) {
         let tls = tls.server_config().expect("the certificate is good");
         let app = App::new(executor.clone(), hub, room, tls, port, data);
         let app = app.expect("there is randomness");
+        let certificate = identity_of::load_mps(data, None).expect("it was seeded");
+        app.mps.equip(data, &certificate).expect("the certificate is good");
+        let door = TcpListener::bind(("127.0.0.1", mps)).await.expect("the port is free");
+        executor.spawn(meshboard::server::mps::serve(app.clone(), door)).detach();
         ready.send(()).expect("the test waits");
         http::serve_tls(app, listener, Port::Main).await;
     };

@@ -91,7 +91,7 @@ fn text(setup: &Setup, root: &[u8], nowhere: &str) -> String {
          jsonparse args {server}\n\
          wsexec \"AMT_RemoteAccessService\" \"AddMpServer\" args \"\"\n\
          jump :failed wsman_result \"!=\" 200\n\
-         jump :refused AMT_RemoteAccessService.Body.ReturnValue \"!=\" 0\n\
+         jump :refused AMT_RemoteAccessService.Body.ReturnValue \">\" 0\n\
          wsbatchenum \"servers\" query\n\
          set name servers.{SERVERS}.responses.0.Name\n\
          jsonparse args {policy}\n\
@@ -99,7 +99,7 @@ fn text(setup: &Setup, root: &[u8], nowhere: &str) -> String {
          split args.MpServer server \"|\"\n\
          wsexec \"AMT_RemoteAccessService\" \"AddRemoteAccessPolicyRule\" args \"\"\n\
          jump :failed wsman_result \"!=\" 200\n\
-         jump :refused AMT_RemoteAccessService.Body.ReturnValue \"!=\" 0\n\
+         jump :refused AMT_RemoteAccessService.Body.ReturnValue \">\" 0\n\
          jsonparse args {users}\n\
          wsexec \"AMT_UserInitiatedConnectionService\" \"RequestStateChange\" args \"\"\n\
          \n# It is never at home\n\
