@@ -49,6 +49,8 @@ pub struct TunnelPurpose {
 pub struct TunnelLink {
     /// What it is for.
     pub purpose: TunnelPurpose,
+    /// The account at the other end, if it is another one: two who chat.
+    pub partner: Option<UserId>,
     /// Where its user is.
     pub viewer: SocketAddr,
     /// Where the other end is.
@@ -75,6 +77,7 @@ impl TunnelLink {
     ) -> Self {
         Self {
             purpose,
+            partner: None,
             viewer,
             agent,
             since,

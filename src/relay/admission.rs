@@ -6,6 +6,7 @@
 use crate::hub::Refused;
 use crate::model::{NodeId, Rights, UserId};
 
+use super::chat::{self, Chat};
 use super::command::Introduction;
 use super::filter::Permit;
 use super::guest;
@@ -13,11 +14,8 @@ use super::pairing::{Claim, Owner};
 use super::room::{Denied, Room};
 use super::session::Arrived;
 use super::standing::{IN_SESSION, invited, standing};
-use super::visitor::{Viewer, Visitor};
-use super::wire::{Pass, Rauth, Target, TunnelQuery};
-
-/// Ids of chats between pages, which have rules of their own.
-const MESSENGER: &str = "meshmessenger/";
+use super::visitor::{self, Viewer, Visitor};
+use super::wire::{Pass, Rauth, Speech, Target, TunnelQuery};
 
 /// What an end has shown.
 pub(super) enum Who {
@@ -27,6 +25,8 @@ pub(super) enum Who {
     Agent(Pass, [u8; 16]),
     /// The relay cookie of a user's session.
     Bearer(UserId),
+    /// A login, in a chat of this account.
+    Chatter(UserId),
 }
 
 impl Who {
@@ -36,10 +36,19 @@ impl Who {
             Self::Viewer(owner) => Claim::Viewer(owner.clone()),
             Self::Agent(pass, serial) => {
                 let owner = Owner { user: pass.user.clone(), share: pass.share.clone() };
-                Claim::Agent(owner, *serial)
+                match pass.speech {
+                    Speech::Chat => Claim::Chat(owner, Some(*serial)),
+                    _ => Claim::Agent(owner, *serial),
+                }
             }
             Self::Bearer(user) => Claim::Bearer(Owner { user: user.clone(), share: None }),
+            Self::Chatter(user) => Claim::Chat(Owner { user: user.clone(), share: None }, None),
         }
+    }
+
+    /// Whether it is an end of a chat.
+    pub(super) fn chats(&self) -> bool {
+        matches!(self.claim(), Claim::Chat(..))
     }
 }
 
@@ -83,13 +92,24 @@ pub(super) async fn enter(
         return Err("a page from elsewhere");
     }
     let mut query = TunnelQuery::parse(visitor.query()).map_err(|_| "a malformed request")?;
-    if query.id.as_ref().is_some_and(|id| id.starts_with(MESSENGER)) {
-        return Err("there is no messenger here");
-    }
-    if visitor.has_credentials()
-        && let Some(viewer) = visitor.viewer().await
+    let viewer = match visitor.has_credentials() {
+        true => visitor.viewer().await,
+        false => None,
+    };
+    if let Some(serial) = viewer.as_ref().and_then(Viewer::serial)
+        && room.spend(serial)
     {
+        return Err("a cookie that was used before");
+    }
+    if query.id.as_ref().is_some_and(|id| chat::is_chat(id)) {
+        let who = enter_chat(room, visitor, viewer, &mut query)?;
+        return Ok((who, query, None));
+    }
+    if let Some(viewer) = viewer {
         permits(room, visitor, Role::Person)?;
+        if viewer.chat().is_some() {
+            return Err("a cookie for a chat");
+        }
         let (share, call) = match guest::is_guest(&viewer.cookie) {
             true => admit_guest(room, &viewer, &mut query)?,
             false => (None, admit(room, &viewer, &mut query)?),
@@ -105,6 +125,54 @@ pub(super) async fn enter(
         None => return Err("a relay cookie that is not accepted"),
     };
     Ok((who, query, None))
+}
+
+/// Finds out who comes to a chat: one of its accounts, or the page at its device.
+fn enter_chat(
+    room: &Room,
+    visitor: &impl Visitor,
+    viewer: Option<Viewer>,
+    query: &mut TunnelQuery,
+) -> Result<Who, &'static str> {
+    let named = query.id.take().and_then(|id| Chat::parse(visitor.domain(), &id));
+    let chat = named.ok_or("no id of a chat")?;
+    let id: Box<str> = chat.to_string().into();
+    *query = TunnelQuery {
+        id: Some(id.clone()),
+        rauth: query.rauth.take(),
+        protocol: Some(chat::PROTOCOL),
+        no_ping: query.no_ping,
+        ..TunnelQuery::default()
+    };
+    let Some(viewer) = viewer else {
+        // The person at a device comes from where its agent does, or from where people do.
+        permits(room, visitor, Role::Agent).or_else(|_| permits(room, visitor, Role::Person))?;
+        let rauth = query.rauth.as_ref().ok_or("no credentials")?;
+        return match room.open_rauth(rauth, visitor.domain(), &id) {
+            Some(Rauth::Pass(pass, serial)) if pass.speech == Speech::Chat => {
+                Ok(Who::Agent(pass, serial))
+            }
+            _ => Err("a relay cookie that is not for this chat"),
+        };
+    };
+    permits(room, visitor, Role::Person)?;
+    let is_narrow = guest::is_guest(&viewer.cookie) || viewer.cookie.contains_key("nodeid");
+    if is_narrow || viewer.chat().is_some_and(|only| *only != *id) {
+        return Err("a cookie for something else");
+    }
+    let partner = chat.partner(&viewer.user).ok_or("somebody else's chat")?;
+    match (&chat, partner) {
+        (Chat::AtDevice(node, user), _) => {
+            let rights = standing(room, user, node).map(|(_, _, rights)| rights);
+            let may = rights.is_some_and(|rights| Permit::of(rights).allows_chat());
+            may.then_some(()).ok_or("no right to talk to this device")?;
+        }
+        (_, Some(partner)) => {
+            room.hub.store.user(partner).ok_or("a chat with nobody")?;
+        }
+        (_, None) => {}
+    }
+    Ok(Who::Chatter(viewer.user))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -178,6 +246,15 @@ fn admit_guest(
     let id = guest::share_named(&viewer.cookie).ok_or("a guest without a share")?;
     let owner = Owner { user: viewer.user.clone(), share: Some(id.into()) };
     let invited = invited(room, &owner, id).ok_or("a guest of a share that is not open")?;
+    let named = viewer.cookie.get("nid").and_then(|node| node.as_str());
+    if named.is_some_and(|node| node != invited.node.to_string()) {
+        return Err("a guest of another device");
+    }
+    if let Some(only) = viewer.cookie.get(visitor::PROTOCOL)
+        && only.as_u64() != query.protocol.map(u64::from)
+    {
+        return Err("a guest whose cookie is for another protocol");
+    }
     if query.target.take().is_some() {
         return Err("a guest who wants a port");
     }

@@ -97,7 +97,8 @@ pub async fn open(room: &Rc<Room>, visitor: &impl Visitor) -> Result<Download, N
     };
     let Some(id) = room.fresh_id() else { return refused };
     // The file links of a share's page are tunnels.
-    if guest::is_guest(&viewer.cookie) || !Permit::of(rights).allows(PROTOCOL) {
+    let is_narrow = guest::is_guest(&viewer.cookie) || viewer.chat().is_some();
+    if is_narrow || !Permit::of(rights).allows(PROTOCOL) {
         return refused;
     }
     let (sender, agent) = async_channel::bounded::<Arrived>(1);

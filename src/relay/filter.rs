@@ -76,6 +76,11 @@ impl Permit {
         self.rights.intersects(Rights::REMOTE_CONTROL | Rights::RELAY) && self.usages.is_none()
     }
 
+    /// Whether the person at the device may be talked to.
+    pub fn allows_chat(&self) -> bool {
+        self.rights.allows(Rights::CHAT) && self.usages.is_none()
+    }
+
     fn input(&self) -> Input {
         let may = self.rights.allows(Rights::REMOTE_CONTROL)
             && !self.rights.restricted(Rights::VIEW_ONLY)
@@ -137,6 +142,7 @@ impl Filter {
         self.permit = permit;
         match (self.speech, self.spoken) {
             (Speech::Tcp | Speech::Udp, _) => self.permit.allows_relay(),
+            (Speech::Chat, _) => self.permit.allows_chat(),
             (Speech::Session, Some(protocol)) => self.permit.allows(protocol),
             (Speech::Session, None) => {
                 permit.rights.intersects(Rights::REMOTE_CONTROL | Rights::VIEW_ONLY)
@@ -149,7 +155,7 @@ impl Filter {
     pub fn judge(&mut self, opcode: Opcode, length: u64, shown: &[u8]) -> Verdict {
         let is_text = opcode == Opcode::Text;
         match (self.speech, self.spoken) {
-            (Speech::Udp, _) => Verdict::Pass,
+            (Speech::Udp | Speech::Chat, _) => Verdict::Pass,
             (Speech::Tcp, _) => match is_text {
                 true => self.judge_aside(length, shown),
                 false => Verdict::Pass,

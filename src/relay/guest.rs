@@ -8,13 +8,11 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
+use crate::config::GuestSharing;
 use crate::hub::Hub;
 use crate::model::{DomainId, Millis, NodeId, Share, UserId};
 
 use super::command::Guest;
-
-const MINUTE: u64 = 60_000;
-const DAY: u64 = 24 * 60 * MINUTE;
 
 /// What a share lets its guests do.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +44,11 @@ impl Invited {
         if share.node.domain != *domain || share.user.domain != *domain {
             return None;
         }
-        let until = open_until(&share, now)?;
+        if hub.config().domain(domain).guest_sharing == GuestSharing::Forbidden {
+            return None;
+        }
+        let until = share.open_until(now)?;
+        let until = (until != Share::FOR_EVER).then_some(until);
         let guest = Guest {
             name: share.guest_name.as_str().into(),
             usages: usages(share.protocols),
@@ -57,27 +59,8 @@ impl Invited {
     }
 }
 
-/// Until when a share is open that is open now (`Some(None)`: for ever); `None` if it is not.
-fn open_until(share: &Share, now: Millis) -> Option<Option<Millis>> {
-    if share.start.is_some_and(|start| now < start) {
-        return None;
-    }
-    let period = match share.recurring {
-        Some(1) => DAY,
-        Some(2) => 7 * DAY,
-        _ => {
-            let is_over = share.expires.is_some_and(|end| end <= now);
-            return (!is_over).then_some(share.expires);
-        }
-    };
-    let (start, minutes) = (share.start?.0, share.duration?);
-    let since = (now.0 - start) % period;
-    let length = u64::from(minutes) * MINUTE;
-    (since < length).then(|| Some(Millis(now.0 - since + length)))
-}
-
 /// Protocol numbers of a share's mask: 1 terminal, 2 desktop, 4 files.
-fn usages(mask: u32) -> &'static [u16] {
+pub fn usages(mask: u32) -> &'static [u16] {
     match mask & 7 {
         1 => &[1, 6, 8, 9],
         2 => &[2],
@@ -114,30 +97,6 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_open_in_its_time_only() {
-        let at = |minute: u64| Some(Millis(minute * MINUTE));
-        let plain = |start, expires| Share { start, expires, ..share() };
-        let recurring =
-            |kind| Share { start: at(100), duration: Some(30), recurring: Some(kind), ..share() };
-        let day = 24 * 60;
-        for (what, share, minute, expected) in [
-            ("without end", plain(None, None), 5, Some(None)),
-            ("not yet", plain(at(10), at(20)), 9, None),
-            ("within", plain(at(10), at(20)), 10, Some(at(20))),
-            ("over", plain(at(10), at(20)), 20, None),
-            ("before the first day", recurring(1), 99, None),
-            ("first day", recurring(1), 100, Some(at(130))),
-            ("first day, over", recurring(1), 130, None),
-            ("third day", recurring(1), 2 * day + 110, Some(at(2 * day + 130))),
-            ("not this day", recurring(2), 2 * day + 110, None),
-            ("next week", recurring(2), 7 * day + 129, Some(at(7 * day + 130))),
-            ("recurs without a length", Share { duration: None, ..recurring(1) }, 100, None),
-        ] {
-            assert_eq!(open_until(&share, Millis(minute * MINUTE)), expected, "{what}");
-        }
-    }
-
-    #[test]
     fn the_share_says_what_its_guest_may_do_and_not_the_cookie() {
         let world = World::new();
         world.hub.store.put(share()).later();
@@ -149,6 +108,14 @@ mod tests {
         assert_eq!(invited.user, user_id("ann"));
         assert_eq!(&*invited.guest.name, "Gus");
         assert_eq!((invited.guest.usages, invited.guest.view_only), (&[2][..], true));
+        assert_eq!(invited.until, None);
+        let closed = Share { start: Some(Millis(6)), ..share() };
+        world.hub.store.put(closed).later();
+        assert_eq!(Invited::by(&world.hub, &world.domain(), id, Millis(5)), None);
+        let ends = Share { expires: Some(Millis(9)), ..share() };
+        world.hub.store.put(ends).later();
+        let invited = Invited::by(&world.hub, &world.domain(), id, Millis(5)).unwrap();
+        assert_eq!(invited.until, Some(Millis(9)));
         let other = DomainId::new("other").unwrap();
         assert_eq!(Invited::by(&world.hub, &other, id, Millis(5)), None);
         assert_eq!(Invited::by(&world.hub, &world.domain(), "unknown", Millis(5)), None);

@@ -6,8 +6,8 @@
 //! [`pairing::Table`] brings the two ends together, [`pipe::Pipe`] moves what they say, frame by
 //! frame through [`lane::Lane`], under the eyes of [`filter::Filter`], and of a recorder, if there is
 //! one ([`recording`]). [`command`] writes what calls an agent to a tunnel, [`guest`] knows what a
-//! share allows, [`download`] is a tunnel whose other end is an HTTP answer, [`desktop`] lets many
-//! watch one.
+//! share allows, [`chat`] who talks to whom, [`download`] is a tunnel whose other end is an HTTP
+//! answer, [`desktop`] lets many watch one.
 //!
 //! # Cookies in URLs
 //! What this server gives an agent is a [`wire::Pass`]: bound to user, device, tunnel and kind, good
@@ -19,8 +19,10 @@
 //! bound to user, tenant and neighbourhood, and say nothing about rights: those are looked up at
 //! every connection and again whenever they may have changed. A cookie that names its target
 //! (`getcookie`) is bound to that target; a guest's names a share, and nothing else in it counts.
+//! Those that this server's own pages for guests and chats are given work once ([`visitor::ONCE`]).
 
 mod admission;
+pub mod chat;
 pub mod command;
 pub mod desktop;
 pub mod download;
@@ -37,4 +39,4 @@ mod standing;
 pub mod visitor;
 pub mod wire;
 
-pub use room::{Denied, Room};
+pub use room::{Answered, Denied, Room};

@@ -2,7 +2,8 @@
 //!
 //! Source: relay-and-tunnels §2. Either end may come first and waits. The second is let to it if
 //! at least one of them is a logged-in user and both belong to the same account; if not, the
-//! newcomer goes and the other keeps waiting. A third end of a tunnel goes.
+//! newcomer goes and the other keeps waiting. A third end of a tunnel goes. In chats the ids name
+//! both ends; one that comes again takes its own place.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -36,13 +37,38 @@ pub enum Claim {
     Agent(Owner, [u8; 16]),
     /// It knows a secret of this user's session.
     Bearer(Owner),
+    /// It is one of the two whom the id of a chat names: this user, or the page at the device that
+    /// talks to this user, with the pass of this serial.
+    Chat(Owner, Option<[u8; 16]>),
 }
 
 impl Claim {
     /// In whose name it is there.
     pub fn owner(&self) -> &Owner {
         match self {
-            Self::Viewer(owner) | Self::Agent(owner, _) | Self::Bearer(owner) => owner,
+            Self::Viewer(owner)
+            | Self::Agent(owner, _)
+            | Self::Bearer(owner)
+            | Self::Chat(owner, _) => owner,
+        }
+    }
+
+    /// Serial of the pass that came with it.
+    fn serial(&self) -> Option<&[u8; 16]> {
+        match self {
+            Self::Agent(_, serial) => Some(serial),
+            Self::Chat(_, serial) => serial.as_ref(),
+            Self::Viewer(_) | Self::Bearer(_) => None,
+        }
+    }
+
+    /// Whether `later` is the same end of a chat, come again: who waits may be long gone.
+    fn is_come_again(&self, later: &Self) -> bool {
+        match (self, later) {
+            (Self::Chat(one, at_device), Self::Chat(other, other_at_device)) => {
+                one == other && at_device.is_some() == other_at_device.is_some()
+            }
+            _ => false,
         }
     }
 
@@ -133,12 +159,14 @@ impl<T> Table<T> {
         wait: Duration,
         leave: impl FnOnce() -> T,
     ) -> Arrival<T> {
-        if self.spend(&claim, now) {
+        if claim.serial().is_some_and(|serial| self.spend(serial, now)) {
             return Arrival::Refused(Refusal::Spent);
         }
         if let Some(entry) = self.entries.get_mut(&id) {
             // An end whose time is up is as good as gone, even if nobody has told yet.
-            let waiting = entry.waiting.take_if(|waiting| now < waiting.until);
+            let waiting = entry
+                .waiting
+                .take_if(|waiting| now < waiting.until && !waiting.claim.is_come_again(&claim));
             match (waiting, &entry.waiting) {
                 (Some(waiting), _) => {
                     if let Some(refusal) = objection(&waiting.claim, &claim) {
@@ -175,9 +203,8 @@ impl<T> Table<T> {
         self.entries.is_empty()
     }
 
-    /// Takes note of a pass; true if it was used before.
-    fn spend(&mut self, claim: &Claim, now: Instant) -> bool {
-        let Claim::Agent(_, serial) = claim else { return false };
+    /// Takes note of a pass, or of a cookie that is good once; true if it was used before.
+    pub fn spend(&mut self, serial: &[u8; 16], now: Instant) -> bool {
         while self.spent.len() >= SPENT_MAX
             || self.spent.front().is_some_and(|(at, _)| now.duration_since(*at) > MEMORY)
         {
@@ -196,6 +223,12 @@ impl<T> Table<T> {
 
 /// What speaks against a pair, if anything does.
 fn objection(first: &Claim, second: &Claim) -> Option<Refusal> {
+    match (first, second) {
+        // The id names them, and both have proven to be who it names.
+        (Claim::Chat(..), Claim::Chat(..)) => return None,
+        (Claim::Chat(..), _) | (_, Claim::Chat(..)) => return Some(Refusal::OtherUser),
+        _ => {}
+    }
     if !first.is_authenticated() && !second.is_authenticated() {
         return Some(Refusal::NobodyLoggedIn);
     }
@@ -321,6 +354,29 @@ mod tests {
         let id = (DomainId::new("other").unwrap(), "id".into());
         let held = scene.table.arrive(id, viewer("ann"), scene.now, WAIT, || "");
         assert!(matches!(held, Arrival::Held(_)));
+    }
+
+    #[test]
+    fn in_a_chat_the_two_meet_and_nobody_meets_himself() {
+        let ann = || Claim::Chat(owner("ann"), None);
+        let at_device = |serial| Claim::Chat(owner("ann"), Some([serial; 16]));
+        let bob = || Claim::Chat(owner("bob"), None);
+        for (first, again, second) in [
+            (ann(), ann(), at_device(1)),
+            (at_device(2), at_device(3), ann()),
+            (ann(), ann(), bob()),
+        ] {
+            let mut scene = Scene::new();
+            let Arrival::Held(old) = scene.arrive(first, "gone") else { panic!("held") };
+            assert!(matches!(scene.arrive(again, "waits"), Arrival::Held(_)), "comes again");
+            scene.table.leave(&old);
+            assert_eq!(scene.table.len(), 1, "the old one takes nothing with it");
+            for other in [viewer("ann"), bearer("ann")] {
+                assert_eq!(scene.arrive(other, ""), Arrival::Refused(Refusal::OtherUser));
+            }
+            assert!(matches!(scene.arrive(second, ""), Arrival::Paired(_, "waits")));
+            assert_eq!(scene.arrive(ann(), ""), Arrival::Refused(Refusal::Taken));
+        }
     }
 
     #[test]

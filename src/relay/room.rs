@@ -10,13 +10,15 @@ use serde_json::{Map, Value};
 
 use crate::hub::{AgentCommand, Hub};
 use crate::identity::cookie::CookieKey;
-use crate::model::{DomainId, Key48, Rights};
+use crate::model::{Device, DomainId, Key48, Rights, User};
 
+use super::chat::{self, Calls, Chat};
 use super::command::{self, Introduction};
 use super::filter::Permit;
 use super::pairing::{Arrival, Claim, Table, Ticket, TunnelId};
 use super::recording::{Recordings, Subject, Tap};
 use super::session::Arrived;
+use super::standing::standing;
 use super::wire::{Pass, Rauth, Speech, Target, TunnelQuery, fresh_id, relay_value};
 
 /// The relay room.
@@ -26,6 +28,7 @@ pub struct Room {
     /// SHA-384 of the web certificate, which agents compare.
     tls_hash: Cell<Key48>,
     table: RefCell<Table<Sender<Arrived>>>,
+    calls: RefCell<Calls>,
     recorder: OnceCell<(Rc<Recordings>, Rc<LocalExecutor<'static>>)>,
 }
 
@@ -40,12 +43,25 @@ pub enum Denied {
     NotConnected,
 }
 
+/// The page at a device, come by a link.
+pub struct Answered {
+    /// Whom it talks to.
+    pub user: Rc<User>,
+    /// Where it is.
+    pub device: Rc<Device>,
+    /// `rauth` of its end of the chat, good once within a minute.
+    pub pass: String,
+    /// The token for the next time.
+    pub next: String,
+}
+
 impl Room {
     /// A relay for the accounts and agents of `hub`. `cookies` seals what agents are given,
     /// `tls_hash` is the web certificate in force.
     pub fn new(hub: Rc<Hub>, cookies: CookieKey, tls_hash: Key48) -> Rc<Self> {
-        let (tls_hash, table) = (Cell::new(tls_hash), RefCell::default());
-        Rc::new(Self { hub, cookies, tls_hash, table, recorder: OnceCell::new() })
+        let (tls_hash, recorder) = (Cell::new(tls_hash), OnceCell::new());
+        let (table, calls) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { hub, cookies, tls_hash, table, calls, recorder })
     }
 
     /// Lets sessions be recorded; `executor` runs what writes. Counts once.
@@ -95,7 +111,9 @@ impl Room {
             Some(_) => permit.allows_relay(),
             None => !introduction.rights.restricted(restriction_of(query.protocol)),
         };
-        let Some(id) = query.id.filter(|_| allowed) else { return Err(Denied::Refused) };
+        // What joins a chat is made by the server alone.
+        let id = query.id.filter(|id| allowed && !chat::is_chat(id));
+        let Some(id) = id else { return Err(Denied::Refused) };
         let mut command = self
             .command(introduction, "meshrelay.ashx", &id, query.protocol, target.as_ref(), None)
             .ok_or(Denied::Refused)?;
@@ -169,6 +187,38 @@ impl Room {
         let agent = self.hub.agent(&introduction.device.id).ok_or(Denied::NotConnected)?;
         let command = AgentCommand::Json(Value::Object(command).to_string().into());
         agent.mailbox.push(command).map_err(|_| Denied::NotConnected)
+    }
+
+    /// A token for the page at the device of a chat, for the link its agent opens. `None` without
+    /// randomness.
+    pub fn call_to_chat(&self, chat: &Chat) -> Option<String> {
+        self.calls.borrow_mut().give(chat.clone(), Instant::now())
+    }
+
+    /// Lets the page at a device in by its token. `None` if that is not good, or the account may
+    /// not talk to the device any more.
+    pub fn answer_call(&self, chat: &Chat, token: &str) -> Option<Answered> {
+        let Chat::AtDevice(node, user) = chat else { return None };
+        let next = self.calls.borrow_mut().redeem(chat, token, Instant::now())?;
+        let (user, device, rights) = standing(self, user, node)?;
+        if !Permit::of(rights).allows_chat() {
+            return None;
+        }
+        let pass = Pass {
+            user: user.id.clone(),
+            node: node.clone(),
+            id: chat.to_string().into(),
+            protocol: chat::PROTOCOL,
+            speech: Speech::Chat,
+            share: None,
+        };
+        let pass = pass.seal(&self.cookies, self.hub.now().seconds())?;
+        Some(Answered { user, device, pass, next })
+    }
+
+    /// Takes note of a cookie that is good once; true if it was used before.
+    pub(super) fn spend(&self, serial: &[u8; 16]) -> bool {
+        self.table.borrow_mut().spend(serial, Instant::now())
     }
 
     /// Opens a `rauth` cookie.

@@ -12,6 +12,8 @@ use serde_json::json;
 use crate::hub::{Hub, Registered, TunnelLink};
 use crate::model::{Event, EventKind, Target};
 
+use super::chat;
+
 /// A tunnel both ends of which are there.
 pub(super) struct Running {
     hub: Rc<Hub>,
@@ -33,6 +35,7 @@ impl Words {
             1 | 6 | 8 | 9 => ("terminal", 14, 10),
             2 => ("desktop", 15, 11),
             5 | 10 => ("file management", 16, 12),
+            chat::PROTOCOL => ("messenger", 162, 112),
             _ => ("relay", 13, 9),
         };
         Self { what, started, ended }
@@ -71,6 +74,9 @@ impl Running {
             .with("msg", text);
         if let Some(guest) = &purpose.guest {
             event = event.with("guestname", &**guest);
+        }
+        if let Some(partner) = &self.link.partner {
+            event = event.to(Target::User(partner.clone()));
         }
         if let Some(node) = &purpose.node {
             event = event.node(node);

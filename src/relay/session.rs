@@ -18,6 +18,7 @@ use crate::hub::{Refused, TunnelLink, TunnelMessage};
 use crate::ws::{Opcode, Socket};
 
 use super::admission::{Who, enter};
+use super::chat;
 use super::lane::{Lane, Observer, Side};
 use super::pairing::{Arrival, WAIT};
 use super::pipe::{Over, Pipe, Stream};
@@ -63,10 +64,15 @@ where
     };
     let id = query.id.clone().unwrap_or_default();
     let tunnel = (visitor.domain().clone(), id.clone());
-    let claim = who.claim();
-    let mine = Arrived { socket, remote, who, query };
+    let (claim, chats) = (who.claim(), who.chats());
+    // In a chat both are known from the start, and people take their time.
+    let (wait, place) = match chats {
+        true => (chat::WAIT, None),
+        false => (WAIT, Some(place)),
+    };
+    let mut mine = Arrived { socket, remote, who, query };
     let (sender, other) = async_channel::bounded(1);
-    match room.arrive(tunnel, claim, WAIT, || sender) {
+    match room.arrive(tunnel, claim, wait, || sender) {
         Arrival::Refused(why) => {
             debug!("relay: {remote} is closed: {why}");
             close(mine.socket).await;
@@ -88,11 +94,17 @@ where
                 debug!("relay: {remote} is closed: {why:?}");
                 return close(mine.socket).await;
             }
-            let late = async {
-                Timer::after(WAIT).await;
+            let end = async {
+                let late = async {
+                    Timer::after(wait).await;
+                };
+                match chats {
+                    true => or(late, has_gone(&mut mine.socket)).await,
+                    false => late.await,
+                }
                 None
             };
-            match or(async { other.recv().await.ok() }, late).await {
+            match or(async { other.recv().await.ok() }, end).await {
                 Some(other) => {
                     drop(place);
                     Box::pin(join(room, seat, id, mine, other)).await;
@@ -105,6 +117,11 @@ where
             }
         }
     }
+}
+
+/// Waits until a peer leaves, or says anything: it has nothing to say before the other is there.
+async fn has_gone(socket: &mut Socket<Box<dyn Stream>>) {
+    let _ = socket.recv().await;
 }
 
 /// Says good-bye, within a time.
@@ -122,7 +139,7 @@ async fn close(mut socket: Socket<Box<dyn Stream>>) {
 /// Joins two ends that belong together, and runs their tunnel to its end.
 async fn join(room: &Rc<Room>, seat: Seat, id: Box<str>, first: Arrived, second: Arrived) {
     let (viewer, agent) = match first.who {
-        Who::Viewer(_) => (first, second),
+        Who::Viewer(_) | Who::Chatter(_) => (first, second),
         Who::Agent(..) | Who::Bearer(_) => (second, first),
     };
     let Some(terms) = Terms::of(room, &viewer, &agent) else {
@@ -133,7 +150,8 @@ async fn join(room: &Rc<Room>, seat: Seat, id: Box<str>, first: Arrived, second:
         return;
     };
     let keep_alive = KeepAlive::of(room, &viewer, &agent);
-    let link = TunnelLink::new(terms.purpose, viewer.remote, agent.remote, room.hub.now());
+    let mut link = TunnelLink::new(terms.purpose, viewer.remote, agent.remote, room.hub.now());
+    link.partner = terms.partner;
     let running = Running::start(&room.hub, id, link);
     // On the list already, so that a right that is lost meanwhile is not missed.
     let tap = match recorded(room, &running, &viewer, &agent) {
@@ -166,13 +184,17 @@ fn recorded(room: &Room, running: &Running, viewer: &Arrived, agent: &Arrived) -
     let purpose = &running.link.purpose;
     let (user, device, _) = standing(room, &purpose.user, purpose.node.as_ref()?)?;
     let address = |end: &Arrived| Some(end.remote.ip().to_canonical().to_string());
+    let (form, session) = match chat::is_chat(&running.id) {
+        true => (Form::Chat, "Messenger".to_owned()),
+        false => (Form::Blocks, running.id.to_string()),
+    };
     Some(Subject {
         user: Some(user),
         device,
         protocol: purpose.protocol,
-        session: running.id.to_string(),
+        session,
         addresses: [address(viewer), address(agent)],
-        form: Form::Blocks,
+        form,
     })
 }
 
@@ -248,7 +270,12 @@ async fn run(
                 }
                 deadline = Deadline::of(room, link);
             }
-            Wake::Late => return End::Asked("its guest's time is up"),
+            Wake::Late => {
+                if Standing::of(room, &link.purpose).is_none() {
+                    return End::Asked("its guest's time is up");
+                }
+                deadline = Deadline::of(room, link);
+            }
             Wake::Message(Some(TunnelMessage::End(why))) => return End::Asked(why),
             Wake::Message(None) => return End::Asked("it was ended"),
             Wake::Beat => {
@@ -261,14 +288,18 @@ async fn run(
     }
 }
 
-/// Wakes when the time of a guest is up.
+/// Longest time until the clock is asked again whether a guest's time is up: a board's clock may
+/// be set meanwhile.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Wakes when the time of a guest may be up.
 struct Deadline(Option<Timer>);
 
 impl Deadline {
     /// A share may be shortened or lengthened while it is used, so this is asked anew each time.
     fn of(room: &Room, link: &TunnelLink) -> Self {
         let until = Standing::of(room, &link.purpose).and_then(|standing| standing.until);
-        Self(until.map(|until| Timer::after(until.since(room.hub.now()))))
+        Self(until.map(|until| Timer::after(until.since(room.hub.now()).min(LOOK))))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -20,6 +20,11 @@ use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use serde_json::{Value, json};
 use std::cell::Cell;
 
+#[path = "session_tests/chats.rs"]
+mod chats;
+#[path = "session_tests/guests.rs"]
+mod guests;
+
 /// A relay with account `bob`, device 2 in group 1, and its agent.
 struct House {
     world: World,

@@ -38,6 +38,8 @@ pub(super) fn invited(room: &Room, owner: &Owner, share: &str) -> Option<Invited
 /// What a tunnel is for, and what its user may do in it.
 pub(super) struct Terms {
     pub(super) purpose: TunnelPurpose,
+    /// The account at the other end of a chat.
+    pub(super) partner: Option<UserId>,
     pub(super) filter: Option<Filter>,
 }
 
@@ -53,8 +55,12 @@ impl Terms {
             share: owner.share,
         };
         let Who::Agent(pass, _) = &agent.who else {
-            // Two ends of one user, who may say to himself what he likes.
-            return Some(Self { purpose, filter: None });
+            // Two ends of one user, who may say to himself what he likes, or two who chat.
+            let partner = match &agent.who {
+                Who::Chatter(user) => Some(user.clone()),
+                _ => None,
+            };
+            return Some(Self { purpose, partner, filter: None });
         };
         purpose.node = Some(pass.node.clone());
         let Standing { permit, guest, .. } = Standing::of(room, &purpose)?;
@@ -62,8 +68,10 @@ impl Terms {
         let allowed = match pass.speech {
             Speech::Session => permit.rights.intersects(IN_SESSION),
             Speech::Tcp | Speech::Udp => permit.allows_relay(),
+            Speech::Chat => permit.allows_chat(),
         };
-        allowed.then(|| Self { purpose, filter: Some(Filter::new(permit, pass.speech)) })
+        let filter = Some(Filter::new(permit, pass.speech));
+        allowed.then_some(Self { purpose, partner: None, filter })
     }
 }
 
@@ -101,10 +109,10 @@ impl Standing {
 pub(super) fn is_still_allowed(room: &Room, link: &TunnelLink, pipe: &mut Pipe) -> bool {
     let purpose = &link.purpose;
     // Somebody may have ended everything that came before.
-    let user = room.hub.store.user(&purpose.user);
     let is_valid =
         |user: &User| !user.site.restricted(SiteRights::LOCKED) && user.is_good_since(link.since);
-    if !user.is_some_and(|user| is_valid(&user)) {
+    let mut people = std::iter::once(&purpose.user).chain(&link.partner);
+    if !people.all(|id| room.hub.store.user(id).is_some_and(|user| is_valid(&user))) {
         return false;
     }
     if purpose.node.is_none() {

@@ -33,3 +33,22 @@ pub struct Viewer {
     /// What the cookie says besides: where to, by which share. Empty if it was no cookie.
     pub cookie: Map<String, Value>,
 }
+
+/// Member of a cookie that is good for one tunnel: what tells it from every other.
+pub const ONCE: &str = "once";
+/// Member of a cookie that is for one chat: its id.
+pub const CHAT: &str = "chat";
+/// Member of a guest's cookie that is for one protocol: its number.
+pub const PROTOCOL: &str = "for";
+
+impl Viewer {
+    /// Serial of a cookie that is good once.
+    pub(super) fn serial(&self) -> Option<&[u8; 16]> {
+        self.cookie.get(ONCE)?.as_str()?.as_bytes().first_chunk()
+    }
+
+    /// The chat that the cookie is for, if it is for nothing else.
+    pub(super) fn chat(&self) -> Option<&str> {
+        self.cookie.get(CHAT)?.as_str()
+    }
+}

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::identity::cookie::CookieKey;
 use crate::model::{DomainId, NodeId, Seconds, UserId};
 
-/// Longest id in bytes: clients make 12 to 20 characters.
+use super::chat::{self, is_chat};
+
+/// Longest id in bytes: clients make 12 to 20 characters. Those of chats are longer.
 const ID_MAX: usize = 128;
 /// Longest host name or address of a target, in bytes.
 const HOST_MAX: usize = 255;
@@ -103,7 +105,9 @@ impl TunnelQuery {
         let mut target = Map::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "id" if value.len() > ID_MAX => return Err(Malformed),
+                "id" if value.len() > if is_chat(&value) { chat::ID_MAX } else { ID_MAX } => {
+                    return Err(Malformed);
+                }
                 "id" if value.is_empty() => {}
                 "id" => parsed.id = parsed.id.or_else(|| Some((*value).into())),
                 "rauth" => parsed.rauth = parsed.rauth.or_else(|| Some((*value).into())),
@@ -121,8 +125,9 @@ impl TunnelQuery {
     }
 }
 
-/// The end of a tunnel that an agent holds: made by this server for one tunnel, one device and one
-/// user, known to the agent alone, and good for one connection within a minute.
+/// The end of a tunnel that an agent holds, or the page at its device: made by this server for one
+/// tunnel, one device and one user, known to nobody else, and good for one connection within a
+/// minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pass {
     /// On whose behalf.
@@ -148,6 +153,8 @@ pub enum Speech {
     Tcp,
     /// Datagrams.
     Udp,
+    /// A chat: what people say to each other.
+    Chat,
 }
 
 impl Speech {
@@ -165,6 +172,7 @@ impl Speech {
             Self::Session => "s",
             Self::Tcp => "t",
             Self::Udp => "u",
+            Self::Chat => "c",
         }
     }
 }
@@ -214,7 +222,7 @@ impl Rauth {
         if made_for != id {
             return None;
         }
-        let speech = [Speech::Session, Speech::Tcp, Speech::Udp]
+        let speech = [Speech::Session, Speech::Tcp, Speech::Udp, Speech::Chat]
             .into_iter()
             .find(|speech| member("t") == Some(speech.letter()))?;
         let pass = Pass {
