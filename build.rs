@@ -145,7 +145,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<(), Failure> 
 
 /// The Rust source of the table: each file with its type and its two compressed forms.
 fn table(dist: &Path) -> io::Result<String> {
-    let mut names = vec!["index.html".to_owned()];
+    let mut names = ["index.html", "guest.html", "chat.html"].map(str::to_owned).to_vec();
     for entry in fs::read_dir(dist.join("assets"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !matches!(Path::new(&name).extension().and_then(OsStr::to_str), Some("br" | "gz")) {

@@ -72,13 +72,16 @@ const COMMON = {
   logLevel: "warning",
 };
 
+/** The pages: the one for people with an account, and those of guests and of chats. */
+const ENTRIES = { app: "src/main.tsx", guest: "src/guest/main.tsx", chat: "src/chat/main.tsx" };
+
 export async function bundle({ out, dev = false }) {
   const made = `${out}.new`;
   await rm(made, { recursive: true, force: true });
   await mkdir(made, { recursive: true });
   const result = await build({
     ...COMMON,
-    entryPoints: { app: "src/main.tsx", style: "src/styles/index.css" },
+    entryPoints: { ...ENTRIES, style: "src/styles/index.css" },
     outdir: join(made, "assets"),
     entryNames: dev ? "[name]" : "[name]-[hash]",
     chunkNames: "[name]-[hash]",
@@ -97,27 +100,28 @@ export async function bundle({ out, dev = false }) {
     const found = outputs.find(([, output]) => output.entryPoint === entry);
     return `assets/${basename(found[0])}`;
   };
-  const script = file("src/main.tsx");
-  const initial = imported(
-    result.metafile.outputs,
-    outputs.find(([, o]) => o.entryPoint === "src/main.tsx")[0],
-  );
-  const preload = initial
-    .map((name) => `<link rel="modulepreload" href="assets/${basename(name)}">`)
-    .join("\n");
   const icon = await asset(made, "src/favicon.svg", dev);
   const sprite = (await readFile(join(here, "src/icons.svg"), "utf8")).replace(/<!--.*?-->|\n\s*/gs, "");
-  const page = (await readFile(join(here, "src/index.html"), "utf8"))
+  const frame = (await readFile(join(here, "src/index.html"), "utf8"))
     .replace("{{style}}", file("src/styles/index.css"))
     .replace("{{icon}}", icon)
-    .replace("{{preload}}", preload)
-    .replace("{{script}}", script)
     .replace("{{sprite}}", sprite);
-  await writeFile(join(made, "index.html"), page);
+  const initial = {};
+  for (const [name, source] of Object.entries(ENTRIES).reverse()) {
+    const script = file(source);
+    const others = imported(result.metafile.outputs, outputs.find(([, o]) => o.entryPoint === source)[0]).map(
+      (path) => `assets/${basename(path)}`,
+    );
+    const preload = others.map((path) => `<link rel="modulepreload" href="${path}">`).join("\n");
+    const page = frame.replace("{{preload}}", preload).replace("{{script}}", script);
+    // The one that tells how old the bundle is comes last.
+    await writeFile(join(made, name === "app" ? "index.html" : `${name}.html`), page);
+    initial[name] = [script, ...others];
+  }
   if (!dev) await compress(made);
   await rm(out, { recursive: true, force: true });
   await rename(made, out);
-  return { initial: [script, ...initial.map((name) => `assets/${basename(name)}`)] };
+  return { initial: initial.app, pages: initial };
 }
 
 /** Outputs that `name` imports at once, those they import too. */
@@ -145,7 +149,8 @@ async function asset(out, source, dev) {
 
 async function compress(out) {
   const names = await readdir(join(out, "assets"));
-  for (const path of ["index.html", ...names.map((name) => `assets/${name}`)]) {
+  const pages = (await readdir(out)).filter((name) => name.endsWith(".html"));
+  for (const path of [...pages, ...names.map((name) => `assets/${name}`)]) {
     const content = await readFile(join(out, path));
     const params = {
       [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,

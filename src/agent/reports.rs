@@ -84,6 +84,7 @@ impl Reports {
             "battery" => self.battery(&object(json)?),
             "msg" => self.route(object(json)?),
             "log" => self.log(&object(json)?),
+            "openUrl" => self.url_opened(object(json)?),
             "ping" => return Some(Answer::Reply(json!({"action": "pong"}))),
             "sysinfocheck" => return Some(Answer::Reply(self.ask_system())),
             "getUserImage" => return self.user_image(object(json)?),
@@ -279,6 +280,17 @@ impl Reports {
         }
     }
 
+    /// Tells who asked whether a page was opened; not which, that is between the server and the
+    /// person there.
+    fn url_opened(&mut self, mut message: Map<String, Value>) {
+        let success = message.get("success").and_then(Value::as_bool).unwrap_or_default();
+        if let Some(session) = message.remove("sessionid").filter(Value::is_string) {
+            let told = [("action", "msg".into()), ("type", "openUrl".into())];
+            let more = [("success", success.into()), ("sessionid", session)];
+            self.route(told.into_iter().chain(more).map(|(k, v)| (k.to_owned(), v)).collect());
+        }
+    }
+
     /// True for the 31st and further identical console lines in a row.
     fn repeats_itself(&mut self, message: &Map<String, Value>) -> bool {
         if message.get("type").and_then(Value::as_str) != Some("console") {
@@ -297,7 +309,7 @@ impl Reports {
         let mut event = Event::new("agentlog", device.id.domain.clone())
             .kind(EventKind::Node)
             .node(&device.id)
-            .with("msg", clamp(text, 4096));
+            .with("msg", clamp(without_token(text), 4096));
         if let Some(id) = message.get("msgid").and_then(Value::as_u64) {
             event = event.with("msgid", id);
         }
@@ -396,9 +408,18 @@ fn extra_text(name: &str, value: &Value) -> Option<String> {
     ((value.is_object() || value.is_array()) && text.len() <= EXTRA_MAX).then_some(text)
 }
 
+/// The agent writes down which pages it opened. The link to a chat is cut before the token in it,
+/// which is for the person there alone.
+fn without_token(text: &str) -> &str {
+    match text.find("messenger?id=meshmessenger").zip(text.rfind("&c=")) {
+        Some((_, token)) => text.get(..token).unwrap_or_default(),
+        None => text,
+    }
+}
+
 fn clamped_value(value: &Value) -> Value {
     match value {
-        Value::String(text) => clamp(text, 1024).into(),
+        Value::String(text) => clamp(without_token(text), 1024).into(),
         Value::Array(_) | Value::Object(_) => Value::Null,
         other => other.clone(),
     }

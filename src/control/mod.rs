@@ -9,11 +9,13 @@
 mod actions;
 pub mod auth;
 pub mod browser;
+pub mod chats;
 mod console;
 pub mod factors;
 mod features;
 mod filter;
 pub mod folders;
+pub mod guests;
 mod health;
 pub mod housekeeping;
 pub mod invitations;
@@ -149,6 +151,8 @@ pub struct Control {
     pub gate: auth::Gate,
     /// What lets people without an account download agents.
     pub invitations: invitations::Invitations,
+    /// Who lets people without an account use a device.
+    pub guests: guests::Guests,
 }
 
 impl Control {
@@ -164,6 +168,8 @@ impl Control {
         let (login, computing) = (keys.login.clone(), passwords.clone());
         let gate = auth::Gate::new(hub.clone(), computing, login, browser.clone());
         let invitations = invitations::Invitations::new(hub.clone(), keys.invitation.clone());
+        let links = keys.invitation.clone();
+        let guests = guests::Guests::new(hub.clone(), links, keys.login.clone());
         let (facts, recordings) = (RefCell::new(Rc::new(facts)), OnceCell::new());
         let (premises, series) = (RefCell::default(), RefCell::default());
         Rc::new(Self {
@@ -178,6 +184,7 @@ impl Control {
             series,
             gate,
             invitations,
+            guests,
         })
     }
 

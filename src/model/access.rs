@@ -202,12 +202,10 @@ impl Share {
         if now >= end || self.start.is_some_and(|start| now < start) {
             return None;
         }
-        let Some(recurring) = self.recurring else { return Some(end) };
-        let period = match recurring {
-            1 => DAY,
-            2 => 7 * DAY,
-            _ => return None,
-        };
+        if self.recurring.is_none() {
+            return Some(end);
+        }
+        let period = self.period()?;
         let (start, length) = (self.start?, u64::from(self.duration?) * 60_000);
         if length >= period {
             return Some(end);
@@ -215,6 +213,29 @@ impl Share {
         let opened = now.0 - (now.0 - start.0) % period;
         let closes = Millis(opened + length);
         (now < closes).then_some(closes.min(end))
+    }
+
+    /// When a share that is closed at `now` opens next, if it ever does.
+    pub fn opens_next(&self, now: Millis) -> Option<Millis> {
+        let start = self.start?;
+        let next = match now < start {
+            true => start,
+            false => {
+                let period = self.period()?;
+                let begun = (now.0 - start.0) / period + 1;
+                Millis(start.0.checked_add(begun.checked_mul(period)?)?)
+            }
+        };
+        self.open_until(next).map(|_| next)
+    }
+
+    /// Milliseconds from one opening to the next.
+    fn period(&self) -> Option<u64> {
+        match self.recurring? {
+            1 => Some(DAY),
+            2 => Some(7 * DAY),
+            _ => None,
+        }
     }
 
     /// Whether it will never open again.
@@ -378,6 +399,21 @@ mod tests {
             let end = end.map(|end| Millis(if end == ever { ever } else { end * 60_000 }));
             assert_eq!(share.open_until(now), end, "{share:?} at minute {minute}");
             assert_eq!(share.is_open(now), end.is_some());
+        }
+        for (share, minute, next) in [
+            (&always, 0, None),
+            (&until, 60, None),
+            (&between, 9, Some(10)),
+            (&between, 60, None),
+            (&daily, 99, Some(100)),
+            (&daily, 120, Some(100 + DAY)),
+            (&weekly, 120, Some(100 + 7 * DAY)),
+            (&daily_until, 120, Some(100 + DAY)),
+            (&daily_until, 120 + DAY, None),
+            (&share(Some(0), None, Some(20), Some(3)), 50, None),
+        ] {
+            let next = next.map(|next| Millis(next * 60_000));
+            assert_eq!(share.opens_next(Millis(minute * 60_000)), next, "{share:?} at {minute}");
         }
         assert!(until.is_over(Millis(3_600_000)) && !until.is_over(Millis(3_599_999)));
         assert!(!daily.is_over(Millis(u64::MAX)));

@@ -41,6 +41,13 @@ pub const CHAT: &str = "chat";
 /// Member of a guest's cookie that is for one protocol: its number.
 pub const PROTOCOL: &str = "for";
 
+/// What goes into [`ONCE`]: 16 characters. `None` without randomness.
+pub fn once() -> Option<String> {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).ok()?;
+    Some(data_encoding::BASE64URL.encode(&random))
+}
+
 impl Viewer {
     /// Serial of a cookie that is good once.
     pub(super) fn serial(&self) -> Option<&[u8; 16]> {

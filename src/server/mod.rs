@@ -25,6 +25,7 @@ pub mod setup;
 pub mod slots;
 pub mod status;
 pub mod upgrade;
+pub mod visits;
 
 /// What a server is started with.
 pub struct ServeOptions {

@@ -1,4 +1,4 @@
-//! Serving the web page: what `web` embeds becomes answers, and `welcome` tells it whom it meets.
+//! Serving the web pages: what `web` embeds becomes answers, and `welcome` tells whom they meet.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -22,14 +22,28 @@ const REVALIDATED: &str = "no-cache";
 /// `GET /`: the page, or the plain one of a program built without it.
 pub fn front(app: &App, domain: &DomainId, headers: &HeaderMap) -> Response<Body> {
     match web::page() {
-        Some(page) => {
-            let mut response = file(page, headers, REVALIDATED);
-            let policy = web::policy(said(headers, header::HOST));
-            set(&mut response, header::CONTENT_SECURITY_POLICY, &policy);
-            response
-        }
+        Some(page) => document(page, headers),
         None => plain::page(app, domain),
     }
+}
+
+/// The page of guests or of a chat, for people without an account.
+pub fn visitors(page: Option<&'static File>, status: StatusCode, headers: &HeaderMap) -> Response<Body> {
+    let Some(page) = page else {
+        return text(StatusCode::NOT_FOUND, "this server was built without pages");
+    };
+    let mut response = document(page, headers);
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = status;
+    }
+    response
+}
+
+fn document(page: &File, headers: &HeaderMap) -> Response<Body> {
+    let mut response = file(page, headers, REVALIDATED);
+    let policy = web::policy(said(headers, header::HOST));
+    set(&mut response, header::CONTENT_SECURITY_POLICY, &policy);
+    response
 }
 
 /// `GET /assets/…`.

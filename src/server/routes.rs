@@ -30,6 +30,7 @@ use super::recordings;
 use super::session::{self, Door};
 use super::setup;
 use super::upgrade::{is_upgrade, upgrade};
+use super::visits;
 
 /// Answers one request.
 pub async fn route(
@@ -65,6 +66,7 @@ pub async fn route(
             "control.ashx"
                 | "devicefile.ashx"
                 | "recordings.ashx"
+                | "sharing"
                 | "agentinvite"
                 | "invite"
                 | "uploadfile.ashx"
@@ -119,6 +121,14 @@ pub async fn route(
         ("invite", Port::Main) => {
             let asked = Asked::of(&request, domain, remote);
             invite::code(app, asked, request).await
+        }
+        ("sharing", Port::Main) => {
+            let asked = Asked::of(&request, domain, remote);
+            visits::sharing(&app, asked, request).await
+        }
+        ("messenger", Port::Main) => {
+            let asked = Asked::of(&request, domain, remote);
+            visits::messenger(&app, asked, request).await
         }
         ("control.ashx", Port::Main) => {
             let control = app.control.clone();

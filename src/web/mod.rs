@@ -1,4 +1,4 @@
-//! The web page: its files, embedded at build time, and how each is to be served.
+//! The web pages: their files, embedded at build time, and how each is to be served.
 //!
 //! Pure: names and headers in, bytes and headers out. `build.rs` makes the table of files; without
 //! the feature `web-ui` it is empty, and there is no page.
@@ -73,6 +73,16 @@ pub fn page() -> Option<&'static File> {
     find("index.html")
 }
 
+/// The page of guests.
+pub fn guest_page() -> Option<&'static File> {
+    find("guest.html")
+}
+
+/// The page of chats.
+pub fn chat_page() -> Option<&'static File> {
+    find("chat.html")
+}
+
 /// Where the style of the page is: `assets/style-1A2B3C4D.css`.
 pub fn style() -> Option<&'static str> {
     FILES.iter().map(|file| file.name).find(|name| name.ends_with(".css"))
@@ -81,7 +91,7 @@ pub fn style() -> Option<&'static str> {
 /// A file the page refers to, by its path: `assets/app-1A2B3C4D.js`. Its name changes with its
 /// content, so whoever has it need not ask again.
 pub fn asset(path: &str) -> Option<&'static File> {
-    find(path).filter(|file| file.name != "index.html")
+    find(path).filter(|file| !file.name.ends_with(".html"))
 }
 
 fn find(name: &str) -> Option<&'static File> {

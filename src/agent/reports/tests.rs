@@ -245,13 +245,33 @@ fn a_log_entry_names_only_an_account_that_could_have_done_it() {
     }
 }
 
+#[test]
+fn who_asked_for_a_page_hears_whether_it_was_opened_and_nobody_gets_its_token() {
+    let mut house = house();
+    let (admin, bob) =
+        (house.login("admin", Some(Rights::FULL)), house.login("bob", Some(Rights::CHAT)));
+    let url = "https://board/messenger?id=meshmessenger/node%2F%2Fx/user%2F%2Fbob&c=secret";
+    house.report(json!({"action": "openUrl", "url": url, "success": false,
+        "sessionid": bob.id.to_string()}));
+    house.report(json!({"action": "openUrl", "url": url, "success": true}));
+    assert_eq!(received(&admin).len(), 0);
+    let told = received(&bob);
+    let node = house.node.to_string();
+    let expected = json!({"action": "msg", "type": "openUrl", "success": false, "nodeid": node});
+    assert_eq!(told, [expected]);
+    house.report(json!({"action": "log", "msgid": 20, "msg": format!("Opening: {url}"),
+        "msgArgs": [url]}));
+    let text = Value::from(received(&admin)).to_string();
+    assert!(text.contains("user%2F%2Fbob") && !text.contains("secret"), "{text}");
+}
+
 proptest! {
     #[test]
     fn nothing_an_agent_says_panics(
         action in prop::sample::select(vec!["coreinfo", "netinfo", "sysinfo", "smbios", "log",
-            "lmsinfo", "sessions", "battery", "msg", "getUserImage", "ping"]),
+            "lmsinfo", "sessions", "battery", "msg", "getUserImage", "ping", "openUrl"]),
         name in prop::sample::select(vec!["value", "data", "netif2", "msg", "type", "userid",
-            "sessionid", "caps", "users", "msgArgs", "hash"]),
+            "sessionid", "caps", "users", "msgArgs", "hash", "success"]),
         value in prop_oneof![
             any::<f64>().prop_map(Value::from), ".{0,40}".prop_map(Value::from),
             Just(Value::Null), Just(json!([])), Just(json!({"hash": 5})), Just(json!([[[]]])),

@@ -10,15 +10,13 @@ use crate::model::rights::Authority;
 use crate::model::{SessionId, User, UserId};
 
 use super::super::notify as people;
-use super::{Answer, Call};
+use super::{Answer, Call, chat};
 
 /// Longest broadcast and notice in characters.
 const BROADCAST_MAX: usize = 512;
 const NOTICE_MAX: usize = 4096;
 /// Longest address a notice leads to, in characters.
 const URL_MAX: usize = 2048;
-/// MeshCentral's number of a request to chat.
-const CHAT: u32 = 11;
 
 /// `userbroadcast`: a notice in all sessions of the domain, or of those linked to `target`, or of
 /// one account; as far as the user manages their accounts.
@@ -66,7 +64,7 @@ fn max_time(call: &Call) -> Option<&Value> {
 pub(super) fn notify(call: &Call, user: Rc<User>) -> Answer<'_> {
     let request = &call.request;
     let Some(text) = request.text_within("msg", 1, NOTICE_MAX) else { return Answer::none() };
-    let is_chat = request.number("msgid") == Some(CHAT);
+    let is_chat = request.number("msgid") == Some(chat::REQUEST);
     let mut notice =
         people::notice(if is_chat { "Chat Request, Click here to accept." } else { text });
     notice.insert("title".into(), call.user.name.as_str().into());
@@ -82,7 +80,7 @@ pub(super) fn notify(call: &Call, user: Rc<User>) -> Answer<'_> {
         notice.insert("maxtime".into(), time.clone());
     }
     if is_chat {
-        notice.insert("msgid".into(), CHAT.into());
+        notice.insert("msgid".into(), chat::REQUEST.into());
     }
     people::send(call.hub(), &user.id, &Value::Object(notice).to_string().into());
     call.audit(format_args!("told {} {text:?}", user.id));

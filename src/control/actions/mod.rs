@@ -12,6 +12,7 @@ mod add_devices;
 mod amt;
 mod amt_policy;
 mod call;
+mod chat;
 mod clipboard;
 mod cookies;
 mod credentials;
@@ -88,6 +89,14 @@ pub(super) enum Need {
     Unrestricted(SiteRights, for<'a> fn(&'a Call) -> Answer<'a>),
     /// That much authority over the account named by `userid`, `username` or `id`.
     Account(Authority, for<'a> fn(&'a Call, Rc<User>) -> Answer<'a>),
+    /// That much authority over the account named by `userid`; without one, all these rights on the
+    /// device named by `nodeid`.
+    AccountOrDevice(
+        Authority,
+        for<'a> fn(&'a Call, Rc<User>) -> Answer<'a>,
+        Rights,
+        for<'a> fn(&'a Call, OnDevice) -> Answer<'a>,
+    ),
     /// To manage user groups; this one is named by `ugrpid`.
     UserGroup(for<'a> fn(&'a Call, Rc<UserGroup>) -> Answer<'a>),
     /// A right on the device group named by `meshid`, `meshname` or `meshidname`.
@@ -174,8 +183,9 @@ const fn settings_of_own(name: &'static str, run: for<'a> fn(&'a Call) -> Answer
 use Authority::{Manage, See};
 use Echo::{Both, Nothing, ResponseId, Tag};
 use Need::{
-    Account as OnUser, Device as OnOne, DeviceAnyOf, Devices as OnEach, DevicesToGroup,
-    Group as OnMesh, Login, Site, Unrestricted, UserGroup as OnTeam,
+    Account as OnUser, AccountOrDevice as OnUserOrOne, Device as OnOne, DeviceAnyOf,
+    Devices as OnEach, DevicesToGroup, Group as OnMesh, Login, Site, Unrestricted,
+    UserGroup as OnTeam,
 };
 use Refusal::{Coded, NoInfo, Numbered, Silent, Unroutable};
 use Wanted::{Always, By};
@@ -308,6 +318,12 @@ pub(super) static ACTIONS: &[Action] = &[
     settings_of_own("otpdev-clear", server::ignore),
     action("notifyuser", Nothing, OnUser(See, messages::notify), Silent),
     action("interuser", Nothing, Login(messages::inter_user), Silent),
+    action(
+        "meshmessenger",
+        ResponseId,
+        OnUserOrOne(See, chat::with_account, Rights::CHAT, chat::at_device),
+        says("Invalid nodeid", "Access denied", "Access denied"),
+    ),
     // User groups
     action("usergroups", Tag, Login(user_groups::list), Silent),
     action(
@@ -492,6 +508,15 @@ impl Action {
             Need::Account(authority, run) => {
                 granted(site.allows(SiteRights::MANAGE_USERS))?;
                 run(call, account_named(call, authority)?)
+            }
+            Need::AccountOrDevice(authority, run, ..) if call.request.get("userid").is_some() => {
+                granted(site.allows(SiteRights::MANAGE_USERS))?;
+                run(call, account_named(call, authority)?)
+            }
+            Need::AccountOrDevice(_, _, right, run) => {
+                let device = device_named(call)?;
+                granted(device.rights.allows(right))?;
+                run(call, device)
             }
             Need::UserGroup(run) => {
                 granted(site.allows(SiteRights::USER_GROUPS))?;

@@ -16,9 +16,13 @@ use crate::config::{CookieIp, FactorRules};
 use crate::hub::Hub;
 use crate::identity::cookie::{AUTH_LIFETIME, CookieKey, same_neighbourhood};
 use crate::model::{DomainId, Millis, SiteRights, User, UserId};
+use crate::relay::visitor;
 
 /// Most days a device is remembered if its cookie does not say how long.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+
+/// Members of cookies that are for less than a session: for a device, a guest, a chat.
+const NARROW: [&str; 4] = ["nodeid", "nid", "pid", visitor::CHAT];
 
 /// What a cookie stands for.
 pub(super) struct Opened {
@@ -51,7 +55,7 @@ pub(super) fn open(
     let word = |name: &str| fields.get(name).and_then(Value::as_str);
     let id = match fields.get("a").map(Value::as_u64) {
         None if word("domainid")? == domain.as_str() => {
-            let is_narrow = ["nodeid", "nid", "pid"].iter().any(|name| fields.contains_key(*name));
+            let is_narrow = NARROW.iter().any(|name| fields.contains_key(*name));
             (scope == Scope::Tunnel || !is_narrow).then(|| word("userid")).flatten()?
         }
         Some(Some(3)) => word("u")?,

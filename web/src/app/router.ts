@@ -28,6 +28,9 @@ function decode(part: string): string {
 /** Why a login by a link failed, if one did. */
 export const loginFailed = signal("");
 
+/** The id of a chat that somebody came for, who had to log in first. */
+export const wanted = signal("");
+
 /** The address of a page. */
 export function to(...parts: string[]): string {
   return `#/${parts.map(encodeURIComponent).join("/")}`;
@@ -67,6 +70,8 @@ export function follow(): void {
   const asked = new URLSearchParams(location.search);
   const node = asked.get("gotonode");
   if (Number(asked.get("hide") ?? 0) & 1) document.documentElement.dataset["embedded"] = "";
+  const chat = asked.get("meshmessengerid");
+  if (chat) wanted.value = chat;
   loginFailed.value = asked.get("login-failed") ?? "";
   if (location.search !== "") {
     // Whatever it was, it has been read; it may have been a login and belongs in no history.

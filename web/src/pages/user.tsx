@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 
 import { useAsk } from "../app/hooks.ts";
 import type { PageProps } from "../app/registry.ts";
+import { chatPage } from "../app/notices.tsx";
 import { go, to } from "../app/router.ts";
 import { client, domain, me, store } from "../app/state.ts";
 import { full, short, type User } from "../control/wire.ts";
@@ -76,6 +77,18 @@ function Head({ user }: { user: User }) {
           <Button icon="message" onClick={message}>
             Message
           </Button>
+        )}
+        {sessions > 0 && !self && (
+          <a
+            class="button"
+            href={chatPage(`meshmessenger/${encodeURIComponent(user._id)}/${encodeURIComponent(me()._id)}`)}
+            target="_blank"
+            rel="noopener"
+            onClick={() => client.tell("meshmessenger", { userid: user._id })}
+          >
+            <Icon name="chat" />
+            Chat
+          </a>
         )}
         {!untouchable && (
           <Menu

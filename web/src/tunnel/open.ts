@@ -4,7 +4,7 @@ import { relay } from "../control/address.ts";
 import type { ControlClient } from "../control/client.ts";
 import { Tunnel, type Speaker, type Surroundings, type Way } from "./tunnel.ts";
 
-const browser: Surroundings = {
+export const browser: Surroundings = {
   open(url, events) {
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";

@@ -184,6 +184,10 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
         "notifyuser" => {
             vec![(managers(), Reaches, json!({"userid": "user//carol", "msg": "tea"}))]
         }
+        "meshmessenger" => vec![
+            (managers(), Reaches, json!({"userid": "user//carol"})),
+            (Each(vec![Rights::CHAT]), Reaches, json!({"nodeid": node})),
+        ],
         "changepassword" => {
             let request = json!({"oldpass": "Own!passw", "newpass": "N3w!passw"});
             vec![(own(), Changes, request)]
