@@ -28,7 +28,11 @@ pub fn front(app: &App, domain: &DomainId, headers: &HeaderMap) -> Response<Body
 }
 
 /// The page of guests or of a chat, for people without an account.
-pub fn visitors(page: Option<&'static File>, status: StatusCode, headers: &HeaderMap) -> Response<Body> {
+pub fn visitors(
+    page: Option<&'static File>,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Response<Body> {
     let Some(page) = page else {
         return text(StatusCode::NOT_FOUND, "this server was built without pages");
     };
