@@ -171,6 +171,11 @@ impl Control {
         control
     }
 
+    /// Says something that is not answered.
+    pub fn say(&mut self, request: &Value) {
+        self.viewer.text(&request.to_string());
+    }
+
     /// Asks; the answer is the next message of the same action.
     pub fn ask(&mut self, request: &Value) -> Value {
         self.viewer.text(&request.to_string());
