@@ -29,7 +29,9 @@ interface Joined {
 
 const asked = new URLSearchParams(location.search);
 const id = asked.get("id") ?? "";
-let token = asked.get("c");
+/** What this tab keeps when the page is loaded again. */
+const kept = history.state as { c?: unknown } | null;
+let token = typeof kept?.c === "string" ? kept.c : asked.get("c");
 const joined = signal<Joined | null>(null);
 /** Why there is no conversation. */
 const closed = signal<"gone" | "login" | null>(null);
@@ -38,13 +40,20 @@ const chat = new Chat(browser, async () => {
   const { status, body } = await put("messenger", { id, ...(token === null ? {} : { c: token }) });
   if (status === 200) {
     joined.value = body as unknown as Joined;
-    if (joined.value.next !== undefined) token = joined.value.next;
+    if (joined.value.next !== undefined) keep(joined.value.next);
     return relay(joined.value.query);
   }
   if (status === 0 || status >= 500) throw new Error("later");
   closed.value = body["closed"] === "login" ? "login" : "gone";
   throw new Over("This conversation is over.");
 });
+
+/** Keeps the next token with this tab, and takes the one that was used out of the address. */
+function keep(next: string): void {
+  token = next;
+  asked.delete("c");
+  history.replaceState({ c: next }, "", `${location.pathname}?${asked}`);
+}
 
 function Page() {
   const { who, device, title } = joined.value ?? { who: "", device: null, title: null };

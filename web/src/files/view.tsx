@@ -52,20 +52,27 @@ export default function FilesView({ seat }: { seat: Seat }) {
   const queue = useMemo(() => new Queue(files), []);
 
   const go = async (next: string) => {
+    if (next !== shown.current) {
+      // At once: what is typed while a folder comes is meant for that folder.
+      setFilter("");
+      chosen.value = new Set();
+    }
     shown.current = next;
     try {
       const list = await files.list(next);
       if (shown.current !== next) return;
       setEntries(list);
       setFailure("");
+      // A folder that is read again keeps what is chosen in it.
+      const names = new Set(list.map(({ name }) => name));
+      chosen.value = new Set([...chosen.value].filter((name) => names.has(name)));
     } catch (error) {
       if (shown.current !== next) return;
       setEntries([]);
       setFailure(error instanceof Error ? error.message : String(error));
+      chosen.value = new Set();
     }
-    if (next !== path) setFilter("");
     setPath(next);
-    chosen.value = new Set();
   };
   const refresh = () => void go(shown.current);
   const soon = () => setTimeout(refresh, SETTLE);

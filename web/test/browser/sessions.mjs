@@ -126,7 +126,16 @@ export async function files_come_back_as_they_went() {
   await done(2);
   check(hash(await readFile(join(there, "large.bin"))) === hash(content), "the upload that went on differs");
 
+  // Reading the folder again, as every upload does a moment later, leaves what a person has begun.
   await page.getByLabel("Select large.bin").check();
+  await page.getByLabel("Filter this folder").fill("a");
+  await writeFile(join(there, "later.txt"), "later");
+  await page.getByRole("button", { name: "More", exact: true }).click();
+  await page.getByRole("menuitem", { name: "Read again" }).click();
+  await page.getByRole("button", { name: "later.txt" }).waitFor();
+  check(await page.getByLabel("Select large.bin").isChecked(), "what was chosen is not any more");
+  check((await page.getByLabel("Filter this folder").inputValue()) === "a", "the filter is gone");
+  await page.getByLabel("Filter this folder").fill("");
   const [download] = await Promise.all([
     page.waitForEvent("download"),
     page.getByRole("button", { name: "Download", exact: true }).click(),
