@@ -16,6 +16,8 @@ const TYPES = {
   ".svg": "image/svg+xml",
 };
 
+const PAGES = { "/": "index.html", "/sharing": "guest.html", "/messenger": "chat.html" };
+
 /** The same policy the program sends, so that a breach shows here first. */
 export function policy(host) {
   return (
@@ -30,8 +32,10 @@ export async function serve({ dist, port = 0, face = "in", devices = 0 }) {
   const world = makeWorld({ devices });
   const state = { face, sockets: new Set(), world };
   const server = createServer((request, response) => void answer(request, response, dist, state));
-  const sockets = new WebSocketServer({ server, path: "/control.ashx" });
-  sockets.on("connection", (socket) => converse(socket, state));
+  const sockets = new WebSocketServer({ server });
+  sockets.on("connection", (socket, { url }) =>
+    url.startsWith("/meshrelay.ashx") ? talk(socket) : converse(socket, state),
+  );
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${server.address().port}/`,
@@ -82,6 +86,24 @@ async function answer(request, response, dist, state) {
       case "/setup":
         state.face = "login";
         return json({ message: "done" });
+      case "/sharing":
+        if (JSON.parse(text).c === "") return json({ closed: "gone" }, 404);
+        return json({
+          device: "label-printer",
+          guest: "Support, Example GmbH",
+          by: "Mara Berger",
+          title: "Berger",
+          usages: [2, 1, 6, 8, 9, 5, 10],
+          viewOnly: false,
+          limited: false,
+          until: state.world.now + 5_400_000,
+          online: true,
+          agent: { id: 6, caps: 31 },
+          cookie: "x",
+        });
+      case "/messenger":
+        if (JSON.parse(text).c === undefined) return json({ closed: "gone" }, 404);
+        return json({ who: "Mara Berger", device: "reception", title: "Berger", query: "id=x", next: "x" });
     }
   }
   if (pathname === "/welcome") {
@@ -93,7 +115,7 @@ async function answer(request, response, dist, state) {
       version: "0.1.0",
     });
   }
-  const path = pathname === "/" ? "index.html" : pathname.slice(1);
+  const path = PAGES[pathname] ?? pathname.slice(1);
   try {
     const content = await readFile(join(dist, path.replace(/\.\./g, "")));
     response.writeHead(200, {
@@ -105,6 +127,19 @@ async function answer(request, response, dist, state) {
     response.writeHead(404);
     response.end("not found");
   }
+}
+
+/** The other side of every chat. */
+function talk(socket) {
+  const say = (message) => socket.send(JSON.stringify(message));
+  socket.send("c");
+  say({ action: "chat", msg: "Good morning! Is the printer still slow?" });
+  say({ action: "chat", msg: "I can have a look while you\nfetch your coffee." });
+  say({ action: "file", id: 1, name: "printer-driver-4.2.zip", size: 2_400_000, type: "" });
+  socket.on("message", (data) => {
+    const { action, msg } = JSON.parse(data);
+    if (action === "chat" && msg.endsWith("?")) say({ action: "outtext", value: true });
+  });
 }
 
 function converse(socket, state) {
@@ -184,6 +219,8 @@ function reply(request, world) {
           ),
         },
       ];
+    case "authcookie":
+      return [{ cookie: "x", rcookie: "x" }];
     case "deviceShares":
       return [
         {

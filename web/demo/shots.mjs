@@ -49,6 +49,7 @@ const PAGES = [
   ["device-console", "in", tab(5, "console"), say],
   ["device-processes", "in", tab(5, "processes")],
   ["device-sharing", "in", tab(0, "sharing")],
+  ["device-chat", "in", tab(0, "chat"), talk],
   ["device-run", "in", device(5), run],
   ["add", "in", () => "#/add"],
   ["groups", "in", () => "#/groups"],
@@ -63,6 +64,10 @@ const PAGES = [
   ["account-codes", "in", () => "#/account", open("Backup codes")],
   ["server", "in", () => "#/server"],
   ["keyboard", "in", () => "#/devices", (page) => page.keyboard.press("?")],
+  ["guest", "in", () => "sharing?c=x"],
+  ["guest-over", "in", () => "sharing"],
+  ["chat", "in", () => "messenger?id=x&c=x", answer],
+  ["chat-over", "in", () => "messenger?id=x"],
   ["offline", "cut", () => "#/devices"],
 ];
 
@@ -90,6 +95,19 @@ async function run(page) {
   await page.getByRole("menuitem", { name: "Run command…" }).click();
   await page.getByLabel("Command", { exact: true }).fill("uptime");
   await page.getByRole("button", { name: "Run", exact: true }).click();
+}
+
+async function answer(page) {
+  await page.getByText("is here.").waitFor();
+  await page.getByLabel("Message").fill("It is. Are you in the building?");
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Message").fill("I will be back in ten minutes");
+  await page.getByText("is writing").waitFor();
+}
+
+async function talk(page) {
+  await page.getByRole("button", { name: "Ask to talk" }).click();
+  await answer(page);
 }
 
 async function invite(page) {

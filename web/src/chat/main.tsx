@@ -59,14 +59,14 @@ function Page() {
   const { who, device, title } = joined.value ?? { who: "", device: null, title: null };
   return (
     <>
-      <main id="main" class="visit">
+      <main id="main" class="visit talk">
         <header>
           <div class="brand">
             <Icon name="mark" />
             <span class="ellipsis">{title || "meshboard"}</span>
           </div>
           <h1 class="ellipsis">{who ? `Chat with ${plain(who)}` : "Chat"}</h1>
-          {device !== null && device !== who && <p class="small muted">About {plain(device)}</p>}
+          {device !== null && device !== who && <p class="small muted">On {plain(device)}</p>}
         </header>
         <Fence>
           {closed.value === null || chat.entries.value.length > 0 ? <Open who={who} /> : <Closed />}

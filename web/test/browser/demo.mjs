@@ -16,7 +16,10 @@ export async function every_page_is_accessible() {
   const demo = await serve({ dist: out });
   const key = (id) => encodeURIComponent(id.slice(6));
   const device = key(demo.world.devices[0]._id);
-  const tabs = ["general", "console", "processes", "details", "events", "power", "notes", "sharing", "amt"];
+  const tabs = [
+    ...["general", "console", "processes", "details", "events", "power", "notes", "sharing", "chat"],
+    "amt",
+  ];
   const addresses = [
     "#/devices",
     ...tabs.map((tab) => `#/device/${device}/${tab}`),
@@ -32,6 +35,10 @@ export async function every_page_is_accessible() {
     "#/server",
     "#/amt",
     "#/nowhere",
+    "sharing?c=x",
+    "sharing",
+    "messenger?id=x&c=x",
+    "messenger?id=x",
   ];
   const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
   const failures = [];
