@@ -47,7 +47,7 @@ export default function ChatTab({ device }: DeviceTabProps) {
       {nobody && (
         <Notice kind="warn">The page could not be opened there: nobody seems to be at the screen.</Notice>
       )}
-      <Conversation chat={chat} name={`the person at ${name}`} {...(online ? { again: call } : {})} />
+      <Conversation chat={chat} name={name} {...(online ? { again: call } : {})} />
     </>
   );
 }
