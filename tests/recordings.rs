@@ -1,4 +1,5 @@
-//! Recordings: the stock player takes ours, and the server lists and serves them to those who may.
+//! Recordings: sessions with the stock agent leave files the stock player shows, whoever is killed
+//! when, and the server lists and serves them to those who may.
 
 mod common;
 
@@ -6,9 +7,12 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::Instant;
 
+use async_tungstenite::tungstenite::Message;
 use common::player::play;
 use common::socket::Socket;
-use common::{ADMIN, Meshboard, PASSWORD, Server, https};
+use common::{
+    ADMIN, Architecture, Control, Meshboard, PASSWORD, PATIENCE, Server, StockAgent, Viewer, https,
+};
 use data_encoding::HEXLOWER;
 use meshboard::model::Millis;
 use meshboard::relay::desktop::picture::Size;
@@ -218,4 +222,122 @@ fn the_player_may_fetch_piece_by_piece() {
         assert_eq!(piece[..8], (place as u64).to_be_bytes());
         assert_eq!(&piece[8..], expected);
     }
+}
+
+/// A server that records what is done with devices of groups that have the flag, and a stock agent
+/// in each kind of group; their devices, the recorded one first.
+fn office() -> (Meshboard, [(StockAgent, String); 2]) {
+    let recording = json!({"onlySelectedDeviceGroups": true, "index": true});
+    let more = json!({"domains": {"": {"sessionRecording": recording}}});
+    let server = Meshboard::start_complete_with(&more);
+    let agents = ["watched", "private"].map(|name| {
+        let group = server.add_group(name);
+        let agent = StockAgent::start(&server, &group, Architecture::X86_64);
+        let device = server.meshctrl().wait_for_device("is connected", |device| {
+            device["meshid"] == group.as_str() && device["conn"] == 1
+        });
+        let device = device["_id"].as_str().expect("an id is text").to_owned();
+        server.meshctrl().run_on_device(&device, "echo forty-$((6*7))", "forty-42");
+        if name == "watched" {
+            let id = group.trim_start_matches("mesh//");
+            let edited = server.meshctrl().run(&["editdevicegroup", "--id", id, "--flags", "4"]);
+            assert!(edited.to_lowercase().contains("ok"), "{edited}");
+        }
+        (agent, device)
+    });
+    (server, agents)
+}
+
+/// A terminal in which something was said.
+fn terminal(server: &Meshboard, control: &mut Control, device: &str, greeting: &str) -> Viewer {
+    let (mut viewer, answer) = control.tunnel(server.port(), device, 1);
+    assert_eq!(answer["result"], "OK");
+    assert_eq!(viewer.next(), Some(Message::text(greeting)));
+    viewer.text(r#"{"type":"options","cols":80,"rows":25}"#);
+    viewer.text("1");
+    viewer.binary(b"echo forty-$((6*7))\r");
+    viewer.output_with("forty-42");
+    viewer
+}
+
+/// Fetches a recording as a person does, and has the player show it.
+fn fetch_and_play(server: &Meshboard, name: &str) -> Value {
+    let path = format!("/recordings.ashx?user={ADMIN}&pass={PASSWORD}&file={name}");
+    let (status, bytes) = https::get(server.port(), &path);
+    assert_eq!(status, 200, "{name}");
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let path = data.path().join("relaysession.mcrec");
+    fs::write(&path, bytes).expect("the folder is ours");
+    play(&path)
+}
+
+fn shows_the_terminal(seen: &Value) {
+    assert_eq!((&seen["accepted"], &seen["finished"]), (&json!(true), &json!(true)), "{seen}");
+    let shown = seen["terminal"].as_str().expect("a terminal writes text");
+    assert!(shown.contains("forty-42"), "{shown}");
+    assert_eq!(seen["complaints"], json!([]));
+}
+
+/// What is in the folder of recordings.
+fn recorded(server: &Meshboard) -> Vec<String> {
+    let Ok(files) = fs::read_dir(server.data().join("recordings")) else { return Vec::new() };
+    files.flatten().map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_session_with_the_stock_agent_is_recorded_if_its_group_is_and_the_player_shows_it() {
+    let (server, [(mut agent, device), (_other, private)]) = office();
+    let mut control = Control::open(server.port());
+
+    terminal(&server, &mut control, &private, "c").close();
+    assert_eq!(recorded(&server), [""; 0], "nothing is recorded of other groups");
+
+    // The viewer goes, with a word and without one; then the agent.
+    for end in ["closed", "dropped", "killed"] {
+        let viewer = terminal(&server, &mut control, &device, "cr");
+        match end {
+            "closed" => viewer.close(),
+            "dropped" => drop(viewer),
+            _ => agent.kill(),
+        }
+        let event = control.event("recording");
+        assert_eq!((&event["nodeid"], &event["protocol"]), (&json!(device), &json!(1)), "{end}");
+        assert_eq!(event["userids"], json!(["user//admin"]));
+        let name = event["filename"].as_str().expect("a name");
+        let size = fs::metadata(server.data().join("recordings").join(name)).expect("a file").len();
+        assert_eq!(event["size"], size);
+        let seen = fetch_and_play(&server, name);
+        shows_the_terminal(&seen);
+        assert_eq!(seen["metadata"]["nodeid"], device.as_str());
+        assert_eq!(seen["metadata"]["username"], ADMIN);
+    }
+    let list = control.ask(&json!({"action": "recordings"}));
+    let present = list["events"].as_array().expect("a list").iter();
+    assert_eq!(present.filter(|line| line["present"] == 1).count(), 3, "{list}");
+}
+
+#[test]
+fn killing_the_server_leaves_a_recording_that_the_next_start_completes() {
+    let (mut server, [(_agent, device), _]) = office();
+    let mut control = Control::open(server.port());
+    let mut viewer = terminal(&server, &mut control, &device, "cr");
+    let [name] = &recorded(&server)[..] else { panic!("{:?}", recorded(&server)) };
+    let path = server.data().join("recordings").join(name);
+    // What was said is on disk within a second.
+    let deadline = Instant::now() + PATIENCE;
+    let said = |bytes: Vec<u8>| bytes.windows(8).any(|window| window == b"forty-42");
+    while !said(fs::read(&path).expect("the file is there")) {
+        assert!(Instant::now() < deadline, "it is not written");
+        std::thread::yield_now();
+    }
+    server.kill();
+    while viewer.next().is_some() {}
+    assert_eq!(play(&path)["accepted"], false, "it has no end");
+
+    server.start_again();
+    server.wait_for_log("had no end");
+    let mut control = Control::open(server.port());
+    let list = control.ask(&json!({"action": "recordings"}));
+    assert_eq!(list["events"][0]["filename"], name.as_str(), "{list}");
+    shows_the_terminal(&fetch_and_play(&server, name));
 }

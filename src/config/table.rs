@@ -267,8 +267,6 @@ pub(super) static DOMAIN: Names = Names {
         "titlehtml",
     ],
     guards: &[
-        // Read, and listed and served; sessions are not recorded yet.
-        "sessionrecording",
         "newaccountemaildomains",
         "userrequiredhttpheader",
         "ldapuserrequiredgroupmembership",

@@ -17,6 +17,7 @@ pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) 
     const SECURITY_KEYS: u32 = 0x2_0000;
     const FORCE_SECOND_FACTOR: u32 = 0x4_0000;
     const INVITE_CODES: u32 = 0x100_0000;
+    const RECORDINGS: u32 = 0x0800_0000;
     const NO_NOVNC: u32 = 0x2000_0000;
     const NO_WEB_RDP: u32 = 0x4000_0000;
     let domain = config.domain(&user.id.domain);
@@ -29,6 +30,7 @@ pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) 
         | bit(config.settings.reach == Reach::Lan, LAN_ONLY)
         | bit(!has_mps, NO_CIRA)
         | bit(domain.agent_invite_codes, INVITE_CODES)
+        | bit(domain.recording.is_some(), RECORDINGS)
         | bit(with_factors, SECOND_FACTORS | SECURITY_KEYS)
         | bit(*config.framing(&user.id.domain) != Framing::Nobody, FRAMING)
         | bit(domain.passwords.hint, PASSWORD_HINTS)

@@ -129,12 +129,20 @@ pub struct Filter {
     speech: Speech,
     /// The protocol the user has chosen.
     spoken: Option<u16>,
+    /// Protocols that are recorded, while this session is not.
+    reserved: Vec<u16>,
 }
 
 impl Filter {
     /// A filter for a tunnel that begins.
     pub fn new(permit: Permit, speech: Speech) -> Self {
-        Self { permit, speech, spoken: None }
+        Self { permit, speech, spoken: None, reserved: Vec::new() }
+    }
+
+    /// Keeps these protocols from being spoken: this session was announced as another one, which is
+    /// not recorded, and they are.
+    pub fn reserve(&mut self, protocols: Vec<u16>) {
+        self.reserved = protocols;
     }
 
     /// Puts another permit in force. False if what is going on is no longer allowed.
@@ -192,6 +200,9 @@ impl Filter {
         match digits.and_then(|digits| digits.parse().ok()) {
             // To the agent that is no protocol, and it goes on waiting for one.
             Some(0) => Verdict::Drop,
+            Some(protocol) if self.reserved.contains(&protocol) => {
+                Verdict::End("sessions of this protocol are recorded, and this one is not")
+            }
             Some(protocol) if self.permit.allows(protocol) => {
                 self.spoken = Some(protocol);
                 Verdict::Pass
@@ -398,6 +409,16 @@ mod tests {
         let mut filter = session(Rights::FULL);
         assert_eq!(text(&mut filter, "0"), Verdict::Drop);
         assert_eq!(text(&mut filter, "5"), Verdict::Pass, "0 has chosen nothing");
+    }
+
+    #[test]
+    fn what_is_recorded_is_not_spoken_in_a_session_that_is_not() {
+        for (protocol, passes) in [("1", false), ("5", false), ("6", true)] {
+            let mut filter = session(Rights::FULL);
+            filter.reserve(vec![1, 5]);
+            let verdict = text(&mut filter, protocol);
+            assert_eq!(verdict == Verdict::Pass, passes, "{protocol}: {verdict:?}");
+        }
     }
 
     #[test]

@@ -82,6 +82,15 @@ impl Room {
         Some(tap)
     }
 
+    /// Protocols that must not be spoken in a session of this number, because they are recorded
+    /// and it is not.
+    pub(super) fn reserved(&self, user: &User, device: &Device, protocol: u16) -> Vec<u16> {
+        match self.recorder.get() {
+            Some((recordings, _)) => recordings.reserved(user, device, protocol),
+            None => Vec::new(),
+        }
+    }
+
     /// Another web certificate is in force.
     pub fn set_tls_hash(&self, hash: Key48) {
         self.tls_hash.set(hash);

@@ -142,7 +142,7 @@ async fn join(room: &Rc<Room>, seat: Seat, id: Box<str>, first: Arrived, second:
         Who::Viewer(_) | Who::Chatter(_) => (first, second),
         Who::Agent(..) | Who::Bearer(_) => (second, first),
     };
-    let Some(terms) = Terms::of(room, &viewer, &agent) else {
+    let Some(mut terms) = Terms::of(room, &viewer, &agent) else {
         let owner = viewer.who.claim().owner().user.clone();
         info!("relay: {owner} has no right to tunnel {id:?} any more");
         drop(seat);
@@ -155,7 +155,12 @@ async fn join(room: &Rc<Room>, seat: Seat, id: Box<str>, first: Arrived, second:
     let running = Running::start(&room.hub, id, link);
     // On the list already, so that a right that is lost meanwhile is not missed.
     let tap = match recorded(room, &running, &viewer, &agent) {
-        Some(subject) => room.record(subject).await,
+        Some(subject) => {
+            if let (Some(filter), Some(user)) = (&mut terms.filter, &subject.user) {
+                filter.reserve(room.reserved(user, &subject.device, subject.protocol));
+            }
+            room.record(subject).await
+        }
         None => None,
     };
     let lanes = (Lane::new(Side::Viewer, terms.filter), Lane::new(Side::Agent, None));

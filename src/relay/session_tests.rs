@@ -651,15 +651,42 @@ fn a_guests_time_is_up_when_the_share_says_so() {
     });
 }
 
-#[test]
-fn a_session_that_is_recorded_begins_with_cr_and_leaves_a_whole_file() {
+/// A house that records, and where.
+fn recording_house(recording: crate::config::Recording) -> (House, tempfile::TempDir) {
     let mut config = Config::default();
-    let domain = config.domains.entry(DomainId::default()).or_default();
-    domain.recording = Some(crate::config::Recording::default());
+    config.domains.entry(DomainId::default()).or_default().recording = Some(recording);
     let house = House::with(config, Rights::FULL);
     let data = tempfile::tempdir().unwrap();
     let recordings = Recordings::new(house.world.hub.clone(), data.path());
     house.room.set_recordings(recordings, house.executor.clone());
+    (house, data)
+}
+
+#[test]
+fn a_false_label_does_not_keep_a_session_from_being_recorded() {
+    let terminals = crate::config::Recording { protocols: Some(vec![1]), ..Default::default() };
+    let (house, _data) = recording_house(terminals);
+    house.tell(async || {
+        for (spoken, passes) in [("1", false), ("5", true)] {
+            let mut viewer = house.connect(&format!("p=99&id=a&auth={}", house.auth("bob")));
+            let rauth = house.pass("bob", "a", Speech::Session);
+            let mut agent = house.connect(&format!("p=99&id=a&rauth={rauth}"));
+            viewer.expect(Opcode::Text, b"c").await;
+            agent.expect(Opcode::Text, b"c").await;
+            viewer.send(Opcode::Text, spoken.as_bytes()).await;
+            match passes {
+                true => agent.expect(Opcode::Text, spoken.as_bytes()).await,
+                false => agent.is_closed().await,
+            }
+            drop((viewer, agent));
+            house.is_empty().await;
+        }
+    });
+}
+
+#[test]
+fn a_session_that_is_recorded_begins_with_cr_and_leaves_a_whole_file() {
+    let (house, data) = recording_house(crate::config::Recording::default());
     house.tell(async || {
         let mut viewer = house.connect(&format!("p=1&id=a&auth={}", house.auth("bob")));
         let rauth = house.pass("bob", "a", Speech::Session);

@@ -23,9 +23,33 @@ pub fn is_recorded<'a>(
     user_groups: impl IntoIterator<Item = &'a UserGroup>,
 ) -> bool {
     let wanted = |wanted: &Vec<u16>| wanted.contains(&session.protocol);
-    if !recording.protocols.as_ref().is_none_or(wanted) {
-        return false;
+    recording.protocols.as_ref().is_none_or(wanted) && is_selected(recording, session, user_groups)
+}
+
+/// The protocols that must not be spoken in a session that goes by another number and is not
+/// recorded for that reason: the number is the client's word, given before anything is spoken.
+pub fn reserved<'a>(
+    recording: &'a Recording,
+    session: &Session<'_>,
+    user_groups: impl IntoIterator<Item = &'a UserGroup>,
+) -> &'a [u16] {
+    match &recording.protocols {
+        Some(protocols)
+            if !protocols.contains(&session.protocol)
+                && is_selected(recording, session, user_groups) =>
+        {
+            protocols
+        }
+        _ => &[],
     }
+}
+
+/// Whether sessions of this user with this device are recorded, if their protocol is.
+fn is_selected<'a>(
+    recording: &Recording,
+    session: &Session<'_>,
+    user_groups: impl IntoIterator<Item = &'a UserGroup>,
+) -> bool {
     if !recording.is_selective() {
         return true;
     }
@@ -112,6 +136,10 @@ mod tests {
                 flags: user_group_flags,
             };
             let session = Session { protocol, user: &user, device: &device, group: Some(&group) };
+            let reserved = reserved(recording, &session, [&user_group]);
+            let elsewhere: &[u16] =
+                if *recording == desktop_only && !expected { &[2] } else { &[] };
+            assert_eq!(reserved, elsewhere, "{recording:?}");
             let case = (recording, user_flags, mesh_flags, user_group_flags, own, protocol);
             assert_eq!(is_recorded(recording, &session, [&user_group]), expected, "{case:?}");
         }

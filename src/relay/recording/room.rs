@@ -20,13 +20,15 @@ use futures_lite::future::or;
 
 use crate::config;
 use crate::hub::Hub;
-use crate::model::{Device, DomainId, Event, EventKind, LinkTarget, Millis, Target, User};
+use crate::model::{
+    Device, DomainId, Event, EventKind, LinkTarget, Millis, Target, User, UserGroup,
+};
 use crate::store::{EventQuery, PastEvent};
 
 use super::folder::{Folder, perform};
 use super::index;
 use super::name::{Form, Named, belongs_to};
-use super::policy::{Session, is_recorded};
+use super::policy::{Session, is_recorded, reserved};
 use super::recorder::{From, Next, Recorder, Work};
 use super::repair::{Outcome, repair};
 use super::retention::overdue;
@@ -82,8 +84,30 @@ impl Recordings {
 
     /// Whether this session is recorded.
     pub fn wants(&self, user: &User, device: &Device, protocol: u16) -> bool {
+        self.judge(user, device, protocol, |recording, session, user_groups| {
+            is_recorded(recording, session, user_groups)
+        })
+    }
+
+    /// Protocols that are recorded, and so must not be spoken in this session if it is not.
+    pub fn reserved(&self, user: &User, device: &Device, protocol: u16) -> Vec<u16> {
+        self.judge(user, device, protocol, |recording, session, user_groups| {
+            reserved(recording, session, user_groups).to_vec()
+        })
+    }
+
+    /// Asks the policy of the device's domain; nothing is recorded where there is none.
+    fn judge<T: Default>(
+        &self,
+        user: &User,
+        device: &Device,
+        protocol: u16,
+        ask: impl FnOnce(&config::Recording, &Session<'_>, Vec<&UserGroup>) -> T,
+    ) -> T {
         let config = self.hub.config();
-        let Some(recording) = &config.domain(&device.id.domain).recording else { return false };
+        let Some(recording) = &config.domain(&device.id.domain).recording else {
+            return T::default();
+        };
         let store = &self.hub.store;
         let group = store.group(&device.group);
         let memberships = user.links.iter().filter_map(|link| match &link.to {
@@ -92,7 +116,7 @@ impl Recordings {
         });
         let memberships: Vec<_> = memberships.collect();
         let session = Session { protocol, user, device, group: group.as_deref() };
-        is_recorded(recording, &session, memberships.iter().map(|group| &**group))
+        ask(recording, &session, memberships.iter().map(|group| &**group).collect())
     }
 
     /// Begins a recording; its first block is in the file when this returns. The future writes it
