@@ -23,8 +23,6 @@ const CONSOLE_REPEATS: u32 = 30;
 const DETAIL_MAX: usize = 1 << 20;
 /// Longest further coreinfo member kept, in bytes of JSON.
 const EXTRA_MAX: usize = 8 * 1024;
-/// Longest list of sessions of one kind kept, in bytes of JSON.
-const SESSIONS_MAX: usize = 4 * 1024;
 /// Most users listed per device.
 const USERS_MAX: usize = 64;
 
@@ -204,7 +202,8 @@ impl Reports {
         let kind = message.get("type").and_then(Value::as_str).unwrap_or_default();
         let value = message.get("value").and_then(Value::as_object);
         let (true, Some(value)) = (SESSION_KINDS.contains(&kind), value) else { return };
-        self.set_sessions(kind, Value::Object(value.clone()), value.is_empty());
+        let value = (!value.is_empty()).then(|| Value::Object(value.clone()));
+        self.hub.set_sessions(&self.link, kind, value);
     }
 
     fn battery(&self, message: &Map<String, Value>) {
@@ -212,27 +211,9 @@ impl Reports {
             message.get("state").and_then(Value::as_str).filter(|s| ["ac", "dc"].contains(s));
         let level = message.get("level").and_then(Value::as_u64).filter(|l| *l <= 100);
         if let (Some(state), Some(level)) = (state, level) {
-            self.set_sessions("battery", json!({"state": state, "level": level}), false);
+            let battery = json!({"state": state, "level": level});
+            self.hub.set_sessions(&self.link, "battery", Some(battery));
         }
-    }
-
-    fn set_sessions(&self, kind: &str, value: Value, empty: bool) {
-        if value.to_string().len() > SESSIONS_MAX {
-            return;
-        }
-        {
-            let mut sessions = self.link.sessions.borrow_mut();
-            let old = if empty {
-                sessions.remove(kind)
-            } else {
-                sessions.insert(kind.to_owned(), value.clone())
-            };
-            if old == (!empty).then_some(value) {
-                return;
-            }
-        }
-        let sessions: Map<_, _> = self.link.sessions.borrow().clone().into_iter().collect();
-        self.tell("devicesessions", |e| e.with("sessions", sessions));
     }
 
     /// Tells those with rights on the device, without keeping it in history.

@@ -24,12 +24,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::model::{
-    Clock, Connectivity, Device, Event, Group, GroupKind, LinkTarget, Millis, NodeId, Rights,
-    SessionId, Target, User, UserId, rights::Subject,
+    Clock, Connectivity, Device, Event, EventKind, Group, GroupKind, LinkTarget, Millis, NodeId,
+    Rights, SessionId, Target, User, UserId, rights::Subject,
 };
 use crate::store::Store;
 
@@ -83,7 +83,8 @@ pub struct AgentLink {
     pub remote: std::net::SocketAddr,
     /// When.
     pub since: Millis,
-    /// Sessions running on the device as the agent reported them, by kind (`kvm`, `terminal`, …).
+    /// Sessions running on the device, by kind: as the agent reported them (`kvm`, `terminal`, …),
+    /// and who shares its desktop here (`multidesk`). See [`Hub::set_sessions`].
     pub sessions: RefCell<BTreeMap<String, Value>>,
     /// Its mailbox.
     pub mailbox: Mailbox<AgentCommand>,
@@ -142,6 +143,8 @@ pub struct SessionLink {
 
 /// Budget of an agent's mailbox in bytes.
 pub const AGENT_MAILBOX: usize = 1 << 20;
+/// Longest list of sessions of one kind on a device, in bytes of JSON.
+const SESSIONS_MAX: usize = 4 * 1024;
 /// Budget of a session's mailbox in bytes.
 pub const SESSION_MAILBOX: usize = 4 << 20;
 
@@ -254,6 +257,30 @@ impl Hub {
             }
         }
         targets
+    }
+
+    /// Tells those with rights on a connected device what sessions of a kind run on it, if that has
+    /// changed; `None` for none. What is longer than [`SESSIONS_MAX`] in JSON is not kept.
+    pub fn set_sessions(&self, link: &AgentLink, kind: &str, value: Option<Value>) {
+        if value.as_ref().is_some_and(|value| value.to_string().len() > SESSIONS_MAX) {
+            return;
+        }
+        let old = match value.clone() {
+            Some(value) => link.sessions.borrow_mut().insert(kind.to_owned(), value),
+            None => link.sessions.borrow_mut().remove(kind),
+        };
+        if old == value {
+            return;
+        }
+        let Some(device) = self.store.device(&link.node) else { return };
+        let sessions: Map<_, _> = link.sessions.borrow().clone().into_iter().collect();
+        let mut event = Event::new("devicesessions", device.id.domain.clone())
+            .kind(EventKind::Node)
+            .node(&device.id)
+            .with("sessions", sessions)
+            .transient();
+        event.targets = self.device_targets(&device);
+        self.publish(event);
     }
 
     /// A device as clients see it in events: with its group, without its connection.
