@@ -58,7 +58,8 @@ impl List {
             cert_expires: None,
             proof: None,
         };
-        let relay = relay::Room::new(hub.clone(), keys.login.clone(), facts.tls_hash);
+        let relay =
+            relay::Room::new(hub.clone(), keys.login.clone(), facts.tls_hash, Rc::default());
         let control = Control::new(hub, Passwords::default(), keys, relay, facts);
         let remote: SocketAddr = ([127, 0, 0, 1], 4000).into();
         let user = UserId::new(DomainId::default(), "user0").expect("a valid name");

@@ -68,6 +68,7 @@ pub(super) fn read(section: &Section<'_>, domain: &mut Domain) {
     domain.locations = locations(section);
     domain.no_clipboard_get = section.flag("clipboardGet") == Some(false);
     domain.no_clipboard_set = section.flag("clipboardSet") == Some(false);
+    domain.desktop_multiplex = section.flag("desktopMultiplex").unwrap_or(false);
     domain.my_server = my_server(section);
 }
 

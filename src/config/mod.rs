@@ -119,6 +119,8 @@ pub struct Settings {
     pub inter_user_messaging: InterUser,
     /// `lockAgentDownload`: only who is logged in gets agents and their settings.
     pub lock_agent_download: bool,
+    /// `desktopMultiplex`: those who watch one desktop share one session, in every domain.
+    pub desktop_multiplex: bool,
     /// `userAllowedIP` / `userBlockedIP`: from where people may connect.
     pub user_addresses: AddressRules,
     /// `agentAllowedIP` / `agentBlockedIP`: from where agents may connect.
@@ -260,6 +262,8 @@ pub struct Domain {
     pub privacy_bar_text: Option<String>,
     /// `desktop.viewonly`: nobody gets desktop input.
     pub desktop_view_only: bool,
+    /// `desktopMultiplex`: the same as in the settings, for this domain.
+    pub desktop_multiplex: bool,
     /// `userAllowedIP` / `userBlockedIP`, in addition to those of the settings.
     pub user_addresses: AddressRules,
     /// `agentAllowedIP` / `agentBlockedIP`, in addition to those of the settings.
@@ -344,6 +348,7 @@ impl Default for Settings {
             manage_cross_domain: Vec::new(),
             inter_user_messaging: InterUser::default(),
             lock_agent_download: false,
+            desktop_multiplex: false,
             user_addresses: AddressRules::default(),
             agent_addresses: AddressRules::default(),
             auto_backup: None,
@@ -362,6 +367,12 @@ impl Config {
     /// Whether agents and their settings are given to nobody in `domain` who is not logged in.
     pub fn locks_agent_downloads(&self, domain: &DomainId) -> bool {
         self.settings.lock_agent_download || self.domain(domain).lock_agent_download
+    }
+
+    /// Whether those who watch one desktop of `domain` share one session. Off unless it is asked
+    /// for, as in MeshCentral.
+    pub fn shares_desktops(&self, domain: &DomainId) -> bool {
+        self.settings.desktop_multiplex || self.domain(domain).desktop_multiplex
     }
 
     /// Whose pages may show those of `domain` in a frame.

@@ -178,6 +178,7 @@ fn settings(section: Section<'_>) -> Settings {
             .unwrap_or_default(),
         inter_user_messaging: inter_user(&section),
         lock_agent_download: section.flag("lockAgentDownload").unwrap_or(false),
+        desktop_multiplex: section.flag("desktopMultiplex").unwrap_or(false),
         user_addresses: addresses(&section, "user"),
         agent_addresses: addresses(&section, "agent"),
         auto_backup: auto_backup(&section),

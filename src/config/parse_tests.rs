@@ -62,7 +62,7 @@ fn every_supported_setting_arrives() {
             "noAgentUpdate": true, "minifyCore": true, "agentUpdateBlockSize": 2048,
             "allowLoginToken": true, "manageAllDeviceGroups": ["user//admin"], "statusPort": 9999,
             "manageCrossDomain": ["user//Root"], "interUserMessaging": ["user/a/bob"],
-            "lockAgentDownload": true,
+            "lockAgentDownload": true, "desktopMultiplex": true,
             "autoBackup": {"backupIntervalHours": 12, "keepLastDaysBackup": 3, "maxMegabytes": 5,
                 "backupPath": "/media/stick", "zipPassword": "phrase"}
         },
@@ -129,6 +129,7 @@ fn every_supported_setting_arrives() {
         manage_cross_domain: vec![UserId::new(id(""), "root").unwrap()],
         inter_user_messaging: InterUser::Listed(vec![UserId::new(id("a"), "bob").unwrap()]),
         lock_agent_download: true,
+        desktop_multiplex: true,
         user_addresses: AddressRules::default(),
         agent_addresses: AddressRules::default(),
         auto_backup: Some(BackupPlan {

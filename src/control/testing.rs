@@ -111,7 +111,7 @@ impl World {
             proof: None,
         };
         let (hub, key, passwords) = (world.hub.clone(), world.key.clone(), Passwords::default());
-        let relay = relay::Room::new(hub.clone(), key.clone(), facts.tls_hash);
+        let relay = relay::Room::new(hub.clone(), key.clone(), facts.tls_hash, Rc::default());
         let keys = CookieKeys { login: key, invitation, steps };
         let control = Control::new(hub, passwords, keys, relay, facts);
         Self { world, control }

@@ -59,6 +59,12 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// The device whose desktop is to be watched with others, if that is what the viewer wants.
+    pub(super) fn shared_desktop(&self, room: &Room, query: &TunnelQuery) -> Option<&NodeId> {
+        let is_shared = room.shares(&self.node.domain, query.protocol) && self.target.is_none();
+        is_shared.then_some(&self.node)
+    }
+
     /// Calls it to the tunnel `id` that `viewer` waits in.
     pub(super) fn make(&self, room: &Room, id: &str, viewer: &Arrived) -> Result<(), Denied> {
         let Who::Viewer(owner) = &viewer.who else { return Err(Denied::Refused) };
@@ -233,6 +239,8 @@ fn admit(
         }
         None if query.id.is_none() => Err("neither an id nor a target"),
         None if !rights.intersects(IN_SESSION | Rights::RELAY) => Err("no right on this device"),
+        // Nobody else calls the agent to a desktop that is shared.
+        None if room.shares(&node.domain, query.protocol) => Ok(Some(Call { node, target: None })),
         None => Ok(None),
     }
 }

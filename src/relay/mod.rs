@@ -7,7 +7,7 @@
 //! frame through [`lane::Lane`], under the eyes of [`filter::Filter`], and of a recorder, if there is
 //! one ([`recording`]). [`command`] writes what calls an agent to a tunnel, [`guest`] knows what a
 //! share allows, [`chat`] who talks to whom, [`download`] is a tunnel whose other end is an HTTP
-//! answer, [`desktop`] lets many watch one.
+//! answer, `desk` lets many watch one desktop by the rules of [`desktop`].
 //!
 //! # Cookies in URLs
 //! What this server gives an agent is a [`wire::Pass`]: bound to user, device, tunnel and kind, good
@@ -24,6 +24,7 @@
 mod admission;
 pub mod chat;
 pub mod command;
+mod desk;
 pub mod desktop;
 pub mod download;
 pub mod filter;
@@ -36,6 +37,8 @@ mod room;
 mod running;
 pub mod session;
 mod standing;
+#[cfg(test)]
+mod testing;
 pub mod visitor;
 pub mod wire;
 

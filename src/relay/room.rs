@@ -14,6 +14,7 @@ use crate::model::{Device, DomainId, Key48, Rights, User};
 
 use super::chat::{self, Calls, Chat};
 use super::command::{self, Introduction};
+use super::desk::Desks;
 use super::filter::Permit;
 use super::pairing::{Arrival, Claim, Table, Ticket, TunnelId};
 use super::recording::{Recordings, Subject, Tap};
@@ -29,7 +30,10 @@ pub struct Room {
     tls_hash: Cell<Key48>,
     table: RefCell<Table<Sender<Arrived>>>,
     calls: RefCell<Calls>,
-    recorder: OnceCell<(Rc<Recordings>, Rc<LocalExecutor<'static>>)>,
+    recordings: OnceCell<Rc<Recordings>>,
+    /// Runs what is nobody's own end of a tunnel: what writes recordings, the agents of desks.
+    executor: Rc<LocalExecutor<'static>>,
+    pub(super) desks: Desks,
 }
 
 /// Why a client does not get the tunnel it asks for.
@@ -57,36 +61,62 @@ pub struct Answered {
 
 impl Room {
     /// A relay for the accounts and agents of `hub`. `cookies` seals what agents are given,
-    /// `tls_hash` is the web certificate in force.
-    pub fn new(hub: Rc<Hub>, cookies: CookieKey, tls_hash: Key48) -> Rc<Self> {
-        let (tls_hash, recorder) = (Cell::new(tls_hash), OnceCell::new());
-        let (table, calls) = (RefCell::default(), RefCell::default());
-        Rc::new(Self { hub, cookies, tls_hash, table, calls, recorder })
+    /// `tls_hash` is the web certificate in force, `executor` runs what is no connection's own.
+    pub fn new(
+        hub: Rc<Hub>,
+        cookies: CookieKey,
+        tls_hash: Key48,
+        executor: Rc<LocalExecutor<'static>>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            hub,
+            cookies,
+            tls_hash: Cell::new(tls_hash),
+            table: RefCell::default(),
+            calls: RefCell::default(),
+            recordings: OnceCell::new(),
+            executor,
+            desks: Desks::default(),
+        })
     }
 
-    /// Lets sessions be recorded; `executor` runs what writes. Counts once.
-    pub fn set_recordings(&self, recordings: Rc<Recordings>, executor: Rc<LocalExecutor<'static>>) {
-        let _ = self.recorder.set((recordings, executor));
+    /// Lets sessions be recorded. Counts once.
+    pub fn set_recordings(&self, recordings: Rc<Recordings>) {
+        let _ = self.recordings.set(recordings);
+    }
+
+    /// Runs something that ends by itself.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.executor.spawn(task).detach();
     }
 
     /// Begins a recording, if the session `subject` is to be recorded; its first block is on disk
     /// when this returns.
     pub(super) async fn record(&self, subject: Subject) -> Option<Tap> {
-        let (recordings, executor) = self.recorder.get()?;
         let user = subject.user.as_ref()?;
-        if !recordings.wants(user, &subject.device, subject.protocol) {
+        if !self.is_recorded(user, &subject.device, subject.protocol) {
             return None;
         }
-        let (tap, writing) = recordings.start(subject).await?;
-        executor.spawn(writing).detach();
+        self.record_always(subject).await
+    }
+
+    /// Begins a recording as [`Self::record`] does, whether or not it is to be.
+    pub(super) async fn record_always(&self, subject: Subject) -> Option<Tap> {
+        let (tap, writing) = self.recordings.get()?.start(subject).await?;
+        self.spawn(writing);
         Some(tap)
+    }
+
+    /// Whether sessions of this number are recorded.
+    pub(super) fn is_recorded(&self, user: &User, device: &Device, protocol: u16) -> bool {
+        self.recordings.get().is_some_and(|all| all.wants(user, device, protocol))
     }
 
     /// Protocols that must not be spoken in a session of this number, because they are recorded
     /// and it is not.
     pub(super) fn reserved(&self, user: &User, device: &Device, protocol: u16) -> Vec<u16> {
-        match self.recorder.get() {
-            Some((recordings, _)) => recordings.reserved(user, device, protocol),
+        match self.recordings.get() {
+            Some(recordings) => recordings.reserved(user, device, protocol),
             None => Vec::new(),
         }
     }
@@ -111,6 +141,7 @@ impl Room {
         let query = relay_value(value, domain).ok_or(Denied::Refused)?;
         let query = TunnelQuery::parse(query).map_err(|_| Denied::Refused)?;
         let node = introduction.device.id.to_string();
+        let is_of_desk = self.shares(domain, query.protocol) && query.node.is_some();
         if query.node.is_some_and(|named| *named != *node) {
             return Err(Denied::OtherDevice);
         }
@@ -123,6 +154,11 @@ impl Room {
         // What joins a chat is made by the server alone.
         let id = query.id.filter(|id| allowed && !chat::is_chat(id));
         let Some(id) = id else { return Err(Denied::Refused) };
+        if is_of_desk && target.is_none() {
+            // The desk calls the agent when the viewer is there.
+            let agent = self.hub.agent(&introduction.device.id);
+            return agent.map(drop).ok_or(Denied::NotConnected);
+        }
         let mut command = self
             .command(introduction, "meshrelay.ashx", &id, query.protocol, target.as_ref(), None)
             .ok_or(Denied::Refused)?;
@@ -180,6 +216,11 @@ impl Room {
         let value = format!("*/{prefix}{page}?{label}id={id}&rauth={pass}");
         let (hub, hash) = (&self.hub, self.tls_hash.get());
         Some(command::tunnel(hub, introduction, value, target, hash))
+    }
+
+    /// Whether sessions of this number are shared.
+    pub(super) fn shares(&self, domain: &DomainId, protocol: Option<u16>) -> bool {
+        protocol == Some(DESKTOP) && self.hub.config().shares_desktops(domain)
     }
 
     /// The path of a tenant that has no host name of its own: `name/`.
@@ -267,11 +308,14 @@ impl Room {
     }
 }
 
+/// The number of desktop sessions.
+pub(super) const DESKTOP: u16 = 2;
+
 /// What forbids a tunnel with this label at once. What is spoken in it is judged later and counts.
 fn restriction_of(protocol: Option<u16>) -> Rights {
     match protocol {
         Some(1) => Rights::NO_TERMINAL,
-        Some(2) => Rights::NO_DESKTOP,
+        Some(DESKTOP) => Rights::NO_DESKTOP,
         Some(4 | 5) => Rights::NO_FILES,
         _ => Rights::empty(),
     }

@@ -19,6 +19,7 @@ use crate::ws::{Opcode, Socket};
 
 use super::admission::{Who, enter};
 use super::chat;
+use super::desk;
 use super::lane::{Lane, Observer, Side};
 use super::pairing::{Arrival, WAIT};
 use super::pipe::{Over, Pipe, Stream};
@@ -65,12 +66,19 @@ where
     let id = query.id.clone().unwrap_or_default();
     let tunnel = (visitor.domain().clone(), id.clone());
     let (claim, chats) = (who.claim(), who.chats());
+    let mut mine = Arrived { socket, remote, who, query };
+    let mut place = place;
+    if let Some(node) = call.as_ref().and_then(|call| call.shared_desktop(room, &mine.query)) {
+        match Box::pin(desk::watch(room, node.clone(), mine, place)).await {
+            Ok(()) => return,
+            Err(back) => (mine, place) = back,
+        }
+    }
     // In a chat both are known from the start, and people take their time.
     let (wait, place) = match chats {
         true => (chat::WAIT, None),
         false => (WAIT, Some(place)),
     };
-    let mut mine = Arrived { socket, remote, who, query };
     let (sender, other) = async_channel::bounded(1);
     match room.arrive(tunnel, claim, wait, || sender) {
         Arrival::Refused(why) => {
@@ -125,7 +133,7 @@ async fn has_gone(socket: &mut Socket<Box<dyn Stream>>) {
 }
 
 /// Says good-bye, within a time.
-async fn close(mut socket: Socket<Box<dyn Stream>>) {
+pub(super) async fn close(mut socket: Socket<Box<dyn Stream>>) {
     let farewell = async {
         // A peer that has gone already is no error.
         let _ = socket.close(None).await;
@@ -149,7 +157,7 @@ async fn join(room: &Rc<Room>, seat: Seat, id: Box<str>, first: Arrived, second:
         futures_lite::future::zip(close(viewer.socket), close(agent.socket)).await;
         return;
     };
-    let keep_alive = KeepAlive::of(room, &viewer, &agent);
+    let keep_alive = KeepAlive::between(room, &viewer, &agent);
     let mut link = TunnelLink::new(terms.purpose, viewer.remote, agent.remote, room.hub.now());
     link.partner = terms.partner;
     let running = Running::start(&room.hub, id, link);
@@ -298,16 +306,16 @@ async fn run(
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Wakes when the time of a guest may be up.
-struct Deadline(Option<Timer>);
+pub(super) struct Deadline(Option<Timer>);
 
 impl Deadline {
     /// A share may be shortened or lengthened while it is used, so this is asked anew each time.
-    fn of(room: &Room, link: &TunnelLink) -> Self {
+    pub(super) fn of(room: &Room, link: &TunnelLink) -> Self {
         let until = Standing::of(room, &link.purpose).and_then(|standing| standing.until);
         Self(until.map(|until| Timer::after(until.since(room.hub.now()).min(LOOK))))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
             Some(timer) => Pin::new(timer).poll(cx).map(drop),
             None => Poll::Pending,
@@ -317,18 +325,21 @@ impl Deadline {
 
 /// JSON pings or pongs to both ends, if the settings want them (`agentPing`, `agentPong`); some
 /// clients cannot bear them.
-struct KeepAlive {
-    every: Duration,
-    word: &'static str,
-    timer: Timer,
+pub(super) struct KeepAlive {
+    pub(super) every: Duration,
+    pub(super) word: &'static str,
+    pub(super) timer: Timer,
 }
 
 impl KeepAlive {
-    fn of(room: &Room, viewer: &Arrived, agent: &Arrived) -> Option<Self> {
+    fn between(room: &Room, viewer: &Arrived, agent: &Arrived) -> Option<Self> {
         let is_udp = matches!(&agent.who, Who::Agent(pass, _) if pass.speech == Speech::Udp);
-        if viewer.query.no_ping || agent.query.no_ping || is_udp {
-            return None;
-        }
+        let is_wanted = !viewer.query.no_ping && !agent.query.no_ping && !is_udp;
+        Self::of(room).filter(|_| is_wanted)
+    }
+
+    /// What the settings want.
+    pub(super) fn of(room: &Room) -> Option<Self> {
         let config = room.hub.config();
         let (every, word) = match (config.settings.agent_ping, config.settings.agent_pong) {
             (Some(every), _) => (every, r#"{"ctrlChannel":"102938","type":"ping"}"#),

@@ -1,228 +1,19 @@
 //! Whole tunnels over sockets in memory: who gets one, what passes, what ends it.
 
-use super::super::recording::Recordings;
-use super::super::visitor::Viewer;
-use super::super::wire::Pass;
+use super::super::testing::{House, Peer, called, recording_house};
 use super::*;
 use crate::config::Config;
-use crate::hub::testing::{World, commands, node_id, user_id};
-use crate::hub::{AgentCommand, AgentLink};
-use crate::identity::cookie::CookieKey;
-use crate::model::{
-    DomainId, Key48, LinkTarget, Millis, Rights, Seconds, Share, SiteRights, Target as Audience,
-};
+use crate::hub::testing::{commands, node_id, user_id};
+use crate::model::{LinkTarget, Millis, Rights, Target as Audience};
 use crate::store::RecordKey;
 use crate::ws::frame_header;
-use async_executor::LocalExecutor;
-use async_net::unix::UnixStream;
-use futures_lite::future::block_on;
-use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use serde_json::{Value, json};
-use std::cell::Cell;
+use futures_lite::io::AsyncWriteExt as _;
+use serde_json::json;
 
 #[path = "session_tests/chats.rs"]
 mod chats;
 #[path = "session_tests/guests.rs"]
 mod guests;
-
-/// A relay with account `bob`, device 2 in group 1, and its agent.
-struct House {
-    world: World,
-    room: Rc<Room>,
-    agent: Rc<AgentLink>,
-    executor: Rc<LocalExecutor<'static>>,
-    /// Connections served at the moment.
-    served: Rc<Cell<usize>>,
-}
-
-/// Somebody at the door: let in with a cookie of the world's key, or as the administrator.
-struct Knocking {
-    domain: DomainId,
-    query: String,
-    key: CookieKey,
-    now: Seconds,
-    is_admin: bool,
-    is_own_origin: bool,
-}
-
-impl Visitor for Knocking {
-    fn domain(&self) -> &DomainId {
-        &self.domain
-    }
-
-    fn remote(&self) -> SocketAddr {
-        ([127, 0, 0, 1], 4000).into()
-    }
-
-    fn query(&self) -> &str {
-        &self.query
-    }
-
-    fn is_own_origin(&self) -> bool {
-        self.is_own_origin
-    }
-
-    fn has_credentials(&self) -> bool {
-        self.is_admin || self.query.contains("&auth=") || self.query.starts_with("auth=")
-    }
-
-    async fn viewer(&self) -> Option<Viewer> {
-        if self.is_admin {
-            return Some(Viewer { user: user_id("admin"), cookie: serde_json::Map::new() });
-        }
-        let (_, cookie) = self.query.rsplit_once("auth=")?;
-        self.viewer_by_cookie(cookie)
-    }
-
-    fn viewer_by_cookie(&self, cookie: &str) -> Option<Viewer> {
-        let fields = self.key.open(cookie, self.now, Duration::from_secs(60)).ok()?;
-        let user = fields.get("userid")?.as_str()?.parse().ok()?;
-        Some(Viewer { user, cookie: fields })
-    }
-}
-
-/// The peer of a served connection.
-struct Peer {
-    stream: UnixStream,
-}
-
-impl House {
-    fn new(rights: Rights) -> Self {
-        Self::with(Config::default(), rights)
-    }
-
-    fn with(config: Config, rights: Rights) -> Self {
-        let world = World::with(config);
-        let group = world.group(1, "lab");
-        let agent = world.device(2, &group, "vm");
-        for name in ["bob", "eve"] {
-            world.user(name, SiteRights::empty());
-        }
-        world.set_link("bob", LinkTarget::Group(group), Some(rights));
-        let room = Room::new(world.hub.clone(), world.key.clone(), Key48([7; 48]));
-        Self { world, room, agent, executor: Rc::default(), served: Rc::default() }
-    }
-
-    /// Runs `story` while connections are served.
-    fn tell(&self, story: impl AsyncFnOnce()) {
-        block_on(self.executor.run(async {
-            story().await;
-        }));
-    }
-
-    /// A connection with this query, served as the server does.
-    fn connect(&self, query: &str) -> Peer {
-        self.knock(query, |_| {})
-    }
-
-    fn knock(&self, query: &str, how: impl FnOnce(&mut Knocking)) -> Peer {
-        let (here, there) = UnixStream::pair().unwrap();
-        let mut knocking = Knocking {
-            domain: self.world.domain(),
-            query: query.to_owned(),
-            key: self.world.key.clone(),
-            now: self.world.hub.now().seconds(),
-            is_admin: false,
-            is_own_origin: true,
-        };
-        how(&mut knocking);
-        let (room, served) = (self.room.clone(), self.served.clone());
-        served.set(served.get() + 1);
-        self.executor
-            .spawn(async move {
-                let socket = Socket::new(Box::new(there), &[], 1000);
-                serve(&room, socket, &knocking, ()).await;
-                served.set(served.get() - 1);
-            })
-            .detach();
-        Peer { stream: here }
-    }
-
-    fn seal(&self, fields: Value) -> String {
-        let Value::Object(fields) = fields else { panic!("an object") };
-        self.world.key.seal(fields, self.world.hub.now().seconds()).unwrap()
-    }
-
-    fn auth(&self, name: &str) -> String {
-        self.seal(json!({"userid": format!("user//{name}"), "domainid": ""}))
-    }
-
-    fn pass(&self, name: &str, id: &str, speech: Speech) -> String {
-        let (user, node) = (user_id(name), node_id(2));
-        let pass = Pass { user, node, id: id.into(), protocol: 1, speech, share: None };
-        pass.seal(&self.world.key, self.world.hub.now().seconds()).unwrap()
-    }
-
-    /// Both ends of a session of bob, past the `c`.
-    async fn session(&self, id: &str) -> (Peer, Peer) {
-        self.tunnel(id, Speech::Session).await
-    }
-
-    async fn tunnel(&self, id: &str, speech: Speech) -> (Peer, Peer) {
-        let mut viewer = self.connect(&format!("p=1&id={id}&auth={}", self.auth("bob")));
-        let mut agent =
-            self.connect(&format!("p=1&id={id}&rauth={}", self.pass("bob", id, speech)));
-        viewer.expect(Opcode::Text, b"c").await;
-        agent.expect(Opcode::Text, b"c").await;
-        (viewer, agent)
-    }
-
-    fn bob_may(&self, rights: Rights) {
-        let group = self.world.hub.store.device(&node_id(2)).unwrap().group.clone();
-        self.world.set_link("bob", LinkTarget::Group(group), Some(rights));
-    }
-
-    /// Waits until nobody is served, and nothing is left.
-    async fn is_empty(&self) {
-        while self.served.get() > 0 {
-            futures_lite::future::yield_now().await;
-        }
-        assert!(self.room.is_empty(), "the table");
-        assert!(self.world.hub.tunnels.is_empty(), "the list");
-    }
-}
-
-impl Peer {
-    async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
-        let mut frame = frame_header(opcode, payload.len() as u64).to_vec();
-        frame[1] |= 0x80;
-        frame.extend([0; 4]);
-        frame.extend(payload);
-        self.stream.write_all(&frame).await.unwrap();
-    }
-
-    /// The next frame; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut head = [0; 2];
-        self.stream.read_exact(&mut head).await.ok()?;
-        let length = match head[1] {
-            126 => {
-                let mut length = [0; 2];
-                self.stream.read_exact(&mut length).await.ok()?;
-                usize::from(u16::from_be_bytes(length))
-            }
-            127 => {
-                let mut length = [0; 8];
-                self.stream.read_exact(&mut length).await.ok()?;
-                u64::from_be_bytes(length) as usize
-            }
-            short => usize::from(short),
-        };
-        let mut payload = vec![0; length];
-        self.stream.read_exact(&mut payload).await.ok()?;
-        Some((head[0], payload))
-    }
-
-    async fn expect(&mut self, opcode: Opcode, payload: &[u8]) {
-        assert_eq!(self.next().await, Some((0x80 | opcode as u8, payload.to_vec())));
-    }
-
-    /// The connection is closed without a word.
-    async fn is_closed(&mut self) {
-        assert_eq!(self.next().await, Some((0x88, vec![])), "an empty close frame");
-        assert_eq!(self.next().await, None);
-    }
-}
 
 #[test]
 fn what_is_said_before_the_pair_is_there_comes_after_the_c() {
@@ -318,18 +109,6 @@ fn two_ends_of_one_user_may_talk() {
         two.send(Opcode::Text, b"1").await;
         one.expect(Opcode::Text, b"1").await;
     });
-}
-
-/// The agent's value in the command it got.
-fn called(house: &House) -> (Value, String) {
-    let mut sent = commands(&house.agent);
-    let Some(AgentCommand::Json(text)) = sent.pop() else { panic!("a command") };
-    assert!(sent.is_empty());
-    let command: Value = serde_json::from_str(&text).unwrap();
-    let value = command["value"].as_str().unwrap();
-    let query = value.strip_prefix("*/meshrelay.ashx?").unwrap().to_owned();
-    // As the agent escapes it.
-    (command, query.replace('$', "%24").replace('@', "%40"))
 }
 
 #[test]
@@ -540,29 +319,6 @@ fn json_pings_are_sent_only_if_the_settings_want_them() {
 }
 
 impl House {
-    /// A share of bob's of that device, and the cookie of its guest.
-    fn share(&self, change: impl FnOnce(&mut Share)) -> String {
-        let mut share = Share {
-            public_id: "abcdefghijkl".into(),
-            node: node_id(2),
-            user: user_id("bob"),
-            guest_name: "Gus".into(),
-            protocols: 2,
-            consent: 8,
-            port: None,
-            url: String::new(),
-            start: None,
-            expires: None,
-            duration: None,
-            recurring: None,
-            view_only: true,
-        };
-        change(&mut share);
-        self.world.hub.store.put(share).later();
-        self.seal(json!({"userid": "user//bob", "domainid": "", "pid": "abcdefghijkl",
-            "nid": node_id(2).to_string(), "p": 7, "r": 8, "cf": 0, "gn": "Gus", "vo": false}))
-    }
-
     /// Both ends of a guest's session: the server calls the agent.
     async fn guest(&self, cookie: &str) -> (Peer, Peer) {
         let mut viewer = self.connect(&format!("browser=1&p=2&id=a&auth={cookie}"));
@@ -649,17 +405,6 @@ fn a_guests_time_is_up_when_the_share_says_so() {
         drop((viewer, agent));
         house.is_empty().await;
     });
-}
-
-/// A house that records, and where.
-fn recording_house(recording: crate::config::Recording) -> (House, tempfile::TempDir) {
-    let mut config = Config::default();
-    config.domains.entry(DomainId::default()).or_default().recording = Some(recording);
-    let house = House::with(config, Rights::FULL);
-    let data = tempfile::tempdir().unwrap();
-    let recordings = Recordings::new(house.world.hub.clone(), data.path());
-    house.room.set_recordings(recordings, house.executor.clone());
-    (house, data)
 }
 
 #[test]

@@ -108,11 +108,7 @@ impl Standing {
 /// Puts the rights as they are now in force.
 pub(super) fn is_still_allowed(room: &Room, link: &TunnelLink, pipe: &mut Pipe) -> bool {
     let purpose = &link.purpose;
-    // Somebody may have ended everything that came before.
-    let is_valid =
-        |user: &User| !user.site.restricted(SiteRights::LOCKED) && user.is_good_since(link.since);
-    let mut people = std::iter::once(&purpose.user).chain(&link.partner);
-    if !people.all(|id| room.hub.store.user(id).is_some_and(|user| is_valid(&user))) {
+    if !is_still_himself(room, link) {
         return false;
     }
     if purpose.node.is_none() {
@@ -120,4 +116,13 @@ pub(super) fn is_still_allowed(room: &Room, link: &TunnelLink, pipe: &mut Pipe) 
     }
     let Some(Standing { permit, .. }) = Standing::of(room, purpose) else { return false };
     pipe.filter().is_none_or(|filter| filter.set_permit(permit))
+}
+
+/// Whether the account may still log in, and has not ended everything that began before; of a chat
+/// both accounts.
+pub(super) fn is_still_himself(room: &Room, link: &TunnelLink) -> bool {
+    let is_valid =
+        |user: &User| !user.site.restricted(SiteRights::LOCKED) && user.is_good_since(link.since);
+    let mut people = std::iter::once(&link.purpose.user).chain(&link.partner);
+    people.all(|id| room.hub.store.user(id).is_some_and(|user| is_valid(&user)))
 }

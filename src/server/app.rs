@@ -83,10 +83,11 @@ impl App {
         let mps = Door::new(executor.clone(), hub.clone());
         let facts = facts(&hub, &agents, port, &mps);
         let recordings = Recordings::new(hub.clone(), data);
-        let relay = relay::Room::new(hub.clone(), keys.login.clone(), facts.tls_hash);
+        let relay =
+            relay::Room::new(hub.clone(), keys.login.clone(), facts.tls_hash, executor.clone());
         let control = Control::new(hub.clone(), passwords.clone(), keys, relay.clone(), facts);
         control.set_recordings(recordings.clone());
-        relay.set_recordings(recordings.clone(), executor.clone());
+        relay.set_recordings(recordings.clone());
         Ok(Rc::new(Self {
             control,
             recordings,

@@ -141,6 +141,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.queue(Opcode::Binary, data, Some(shared));
     }
 
+    /// Queues one frame whose payload other sockets have as well; a long one is not copied.
+    pub fn send_shared(&mut self, opcode: Opcode, payload: &Bytes) {
+        if payload.len() < OWNED_FROM {
+            return self.queue(opcode, payload, None);
+        }
+        self.queue(opcode, &[], Some(payload.clone()));
+    }
+
     /// Queues a ping without payload.
     pub fn ping(&mut self) {
         self.queue(Opcode::Ping, &[], None);

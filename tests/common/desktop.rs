@@ -9,7 +9,7 @@ use meshboard::relay::desktop::wire::{self, FromAgent, FromViewer};
 use serde_json::{Value, json};
 
 use super::socket::Socket;
-use super::{PATIENCE, Server};
+use super::{ADMIN, PASSWORD, PATIENCE, Server};
 
 /// Pixels, row by row from the top.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,14 +69,22 @@ impl DesktopViewer {
     /// # Panics
     /// If the tunnel does not come up.
     pub fn open(server: &dyn Server, device: &str) -> Self {
-        let mut control = Socket::open(server.port(), "/control.ashx");
+        Self::open_as(server, device, ADMIN, PASSWORD)
+    }
+
+    /// The same as another account.
+    ///
+    /// # Panics
+    /// As [`Self::open`].
+    pub fn open_as(server: &dyn Server, device: &str, user: &str, password: &str) -> Self {
+        let mut control = Socket::open_as(server.port(), "/control.ashx", user, password);
         control.send_text(r#"{"action":"authcookie"}"#);
         let cookies = control.receive_json(|json| json["action"] == "authcookie");
         let text = |name: &str| cookies[name].as_str().expect("a cookie is text").to_owned();
         let (cookie, relay_cookie) = (text("cookie"), text("rcookie"));
         let id = session_id();
         let path = format!("/meshrelay.ashx?browser=1&p=2&nodeid={device}&id={id}&auth={cookie}");
-        let mut tunnel = Socket::open(server.port(), &path);
+        let mut tunnel = Socket::open_as(server.port(), &path, user, password);
         let value = format!("*/meshrelay.ashx?p=2&nodeid={device}&id={id}&rauth={relay_cookie}");
         let ask = json!({
             "action": "msg", "type": "tunnel", "nodeid": device, "value": value, "usage": 2,
@@ -106,6 +114,13 @@ impl DesktopViewer {
     /// Sends a control message.
     pub fn tell(&mut self, message: &Value) {
         self.tunnel.send_text(&message.to_string());
+    }
+
+    /// Asks how far it is to the device, and waits for the answer: what was said before is heard.
+    pub fn ask_rtt(&mut self) {
+        self.told.clear();
+        self.tell(&json!({"type": "rtt", "time": 1}));
+        self.watch_until("an answer", |v| v.told.iter().any(|told| told["type"] == "rtt"));
     }
 
     /// Takes messages until what has come is as wanted.

@@ -28,8 +28,16 @@ impl Socket {
     /// # Panics
     /// If the server does not upgrade.
     pub fn open(port: u16, path: &str) -> Self {
+        Self::open_as(port, path, ADMIN, PASSWORD)
+    }
+
+    /// The same as another account.
+    ///
+    /// # Panics
+    /// If the server does not upgrade.
+    pub fn open_as(port: u16, path: &str, user: &str, password: &str) -> Self {
         let encode = |text: &str| data_encoding::BASE64.encode(text.as_bytes());
-        let who = format!("{},{}", encode(ADMIN), encode(PASSWORD));
+        let who = format!("{},{}", encode(user), encode(password));
         let mut request =
             format!("wss://127.0.0.1:{port}{path}").into_client_request().expect("a valid URL");
         let header = HeaderValue::try_from(who).expect("base64 is text");

@@ -16,7 +16,7 @@ pub mod wire;
 use bytes::Bytes;
 
 pub use journal::Entry;
-pub use multiplex::{Effect, Multiplexer, Setup};
+pub use multiplex::{Effect, Multiplexer, Refusal, Setup};
 pub use viewer::{Input, ViewerId, Watcher};
 
 /// A message on its way to a viewer or an agent. Cloning it copies nothing.
@@ -26,6 +26,15 @@ pub enum Message {
     Text(Bytes),
     /// A binary frame.
     Binary(Bytes),
+}
+
+impl From<crate::ws::Message> for Message {
+    fn from(message: crate::ws::Message) -> Self {
+        match message {
+            crate::ws::Message::Text(text) => Self::Text(text.into()),
+            crate::ws::Message::Binary(bytes) => Self::Binary(bytes.into()),
+        }
+    }
 }
 
 impl Message {

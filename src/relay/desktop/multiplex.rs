@@ -261,6 +261,11 @@ impl Multiplexer {
         }
     }
 
+    /// It is recorded from now on: who comes later is greeted with `cr`.
+    pub fn set_recorded(&mut self) {
+        self.setup.recorded = true;
+    }
+
     /// The tunnel to the agent is there. False if it is one too many; that one is to be closed.
     pub fn agent_connected(&mut self, now: Instant, wall: Millis) -> bool {
         if !matches!(self.phase, Phase::Waiting(_)) {

@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use futures_lite::future::or;
+use serde_json::json;
 
 use crate::config;
 use crate::hub::Hub;
 use crate::model::{
-    Device, DomainId, Event, EventKind, LinkTarget, Millis, Target, User, UserGroup,
+    Device, DomainId, Event, EventKind, LinkTarget, Millis, Target, User, UserGroup, UserId,
 };
 use crate::store::{EventQuery, PastEvent};
 
@@ -150,6 +151,7 @@ impl Recordings {
         let (alive, ended) = async_channel::bounded(1);
         let recording = Rc::new(Recording {
             recordings: self.clone(),
+            users: RefCell::new(subject.user.iter().map(|user| user.id.clone()).collect()),
             subject,
             begun,
             folder: folder.clone(),
@@ -310,6 +312,14 @@ impl Tap {
         &self.0.name
     }
 
+    /// Another one of those who watch a desktop that is shared.
+    pub fn add_user(&self, user: &UserId) {
+        let mut users = self.0.users.borrow_mut();
+        if !users.contains(user) {
+            users.push(user.clone());
+        }
+    }
+
     /// A message of `len` bytes begins.
     pub fn message(&self, from: From, is_binary: bool, len: u64) {
         self.0.change(|recorder, wall| recorder.message(from, is_binary, len, wall));
@@ -340,6 +350,8 @@ impl Drop for Tap {
 struct Recording {
     recordings: Rc<Recordings>,
     subject: Subject,
+    /// Whose session it is.
+    users: RefCell<Vec<UserId>>,
     begun: Millis,
     folder: PathBuf,
     name: String,
@@ -447,19 +459,25 @@ impl Recording {
     }
 
     fn event(&self, size: u64) -> Event {
-        let Subject { user, device, protocol, .. } = &self.subject;
+        let Subject { user, device, protocol, session, .. } = &self.subject;
         let hub = &self.recordings.hub;
         let seconds = hub.now().since(self.begun).as_secs();
-        let text = format!("Finished recording session, {seconds} second(s)");
+        let (number, arguments, what) = match user {
+            Some(_) => (7, json!([seconds]), String::new()),
+            None => (146, json!([session, seconds]), format!(" \"{session}\"")),
+        };
+        let text = format!("Finished recording session{what}, {seconds} second(s)");
+        let users: Vec<_> = self.users.borrow().iter().map(UserId::to_string).collect();
         let mut event = Event::new("recording", device.id.domain.clone())
             .kind(EventKind::Relay)
             .node(&device.id)
-            .with("msgid", 7)
-            .with("msgArgs", vec![seconds])
+            .with("msgid", number)
+            .with("msgArgs", arguments)
             .with("msg", text)
             .with("filename", self.name.as_str())
             .with("size", size)
             .with("protocol", *protocol)
+            .with("userids", users)
             .with("icon", device.icon)
             .with("name", device.name.as_str())
             .with("meshid", device.group.to_string())
@@ -471,10 +489,7 @@ impl Recording {
         if let Some(group) = hub.store.group(&device.group) {
             event = event.with("meshname", group.name.as_str());
         }
-        match user {
-            Some(user) => event.with("userids", vec![user.id.to_string()]),
-            None => event.with("multiplex", true),
-        }
+        if user.is_none() { event.with("multiplex", true) } else { event }
     }
 }
 
