@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     AgentsCommand, Cli, Command, Common, Failure, GroupCommand, MpsCommand, UserCommand, agents,
-    backup, import, link, password, print,
+    backup, export, import, link, password, print,
 };
 use crate::config::{self, ConfigError, Place, Problem, Warning, WarningKind};
 use crate::identity::{Role, describe};
@@ -27,6 +27,7 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Import { path, dbexport, dry_run } => {
             import::run(common, &path, dbexport.as_deref(), dry_run)
         }
+        Command::Export { file } => export::run(common, &file),
         Command::Backup { file, passphrase_file } => {
             backup::make(common, &file, passphrase_file.as_deref())
         }

@@ -5,6 +5,7 @@
 mod agents;
 mod backup;
 mod commands;
+mod export;
 mod import;
 mod link;
 mod logging;
@@ -83,6 +84,15 @@ enum Command {
         /// Only tell what would be taken over, what not, and why
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Move out to MeshCentral: write the records as its --dbexport does, for its --dbimport
+    ///
+    /// Accounts with their second factors, groups, devices, rights, notes, shares and cookie keys
+    /// are in it. History is not, and passwords set on this server cannot be verified there: the
+    /// accounts concerned are listed. The server must not run.
+    Export {
+        /// The file to write; - is standard output
+        file: PathBuf,
     },
     /// Write a backup of the data folder: records, keys, configuration, files of users
     ///
@@ -341,6 +351,8 @@ mod tests {
             "agents list",
             "import /old/meshcentral-data --dry-run",
             "import /old/meshcentral-data --dbexport export.json",
+            "export meshcentral.db.json",
+            "export -",
             "backup /media/stick/meshboard.backup --passphrase-file phrase",
             "backup -",
             "restore meshboard.backup --dry-run",
@@ -362,6 +374,7 @@ mod tests {
             "user add ann --password p --password-stdin",
             "agents install",
             "import",
+            "export",
             "backup",
             "restore",
             "completions tcl",

@@ -1,4 +1,5 @@
 //! Moving in from MeshCentral: a `meshcentral-data` folder, read and never changed, becomes records.
+//! And out again: [`export`].
 //!
 //! [`nedb`] reads its database, `people`, `machines` and `history` turn documents into records,
 //! [`files`] takes over certificates and `config.json`, [`Report`] says what was found, taken over,
@@ -6,6 +7,7 @@
 //! stays as it is here. It works on a folder that no server uses.
 
 mod document;
+mod export;
 mod files;
 mod history;
 mod machines;
@@ -29,6 +31,7 @@ use crate::store::{Commit, EventQuery, NotDurable, Record, Store};
 use document::Document;
 use nedb::{Documents, Keys, NedbError};
 
+pub use export::{Exported, export};
 pub use report::{Count, Remark, Report};
 
 /// Newest events and changes of power that are taken over; histories have a quota in bytes besides.

@@ -228,12 +228,18 @@ fn fields(text: &str) -> Option<Map<String, Value>> {
 }
 
 /// NeDB forbids `.` and a leading `$` in names, so MeshCentral writes them and `%` and `,` with `%`.
-fn unescaped(name: &str) -> String {
+pub(super) fn unescaped(name: &str) -> String {
     if !name.contains('%') {
         return name.to_owned();
     }
     // `%25` last: what it stands for must not be taken for the start of another.
     name.replace("%2E", ".").replace("%24", "$").replace("%2C", ",").replace("%25", "%")
+}
+
+/// The counterpart of [`unescaped`].
+pub(super) fn escaped(name: &str) -> String {
+    // `%` first: it is what the others become.
+    name.replace('%', "%25").replace('.', "%2E").replace('$', "%24").replace(',', "%2C")
 }
 
 fn opened(sealed: &str, key: &LessSafeKey) -> Option<Map<String, Value>> {

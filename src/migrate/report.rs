@@ -42,11 +42,7 @@ pub struct Remark {
 impl Report {
     /// Notes something about `whom`.
     pub(super) fn remark(&mut self, what: impl Into<String>, whom: &str) {
-        let remark = self.remarks.entry(what.into()).or_default();
-        remark.times += 1;
-        if remark.examples.len() < EXAMPLES && !whom.is_empty() {
-            remark.examples.push(whom.to_owned());
-        }
+        remark(&mut self.remarks, what.into(), whom);
     }
 
     pub(super) fn count(&mut self, sort: &'static str) -> &mut Count {
@@ -64,16 +60,33 @@ impl fmt::Display for Report {
         for file in &self.files {
             writeln!(f, "{file}")?;
         }
-        for (what, Remark { times, examples }) in &self.remarks {
-            // Ids and names come from a foreign file.
-            let clean = |text: &str| text.replace(char::is_control, "?");
-            let more = if *times > examples.len() { ", …" } else { "" };
-            let whom = examples.iter().map(|e| clean(e)).collect::<Vec<_>>().join(", ");
-            match whom.is_empty() {
-                true => writeln!(f, "{}", clean(what))?,
-                false => writeln!(f, "{} ({times}: {whom}{more})", clean(what))?,
-            }
-        }
-        Ok(())
+        write_remarks(&self.remarks, f)
     }
+}
+
+/// Notes something about `whom` among `remarks`.
+pub(super) fn remark(remarks: &mut BTreeMap<String, Remark>, what: String, whom: &str) {
+    let remark = remarks.entry(what).or_default();
+    remark.times += 1;
+    if remark.examples.len() < EXAMPLES && !whom.is_empty() {
+        remark.examples.push(whom.to_owned());
+    }
+}
+
+/// One remark in each line.
+pub(super) fn write_remarks(
+    remarks: &BTreeMap<String, Remark>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    for (what, Remark { times, examples }) in remarks {
+        // Ids and names come from a foreign file.
+        let clean = |text: &str| text.replace(char::is_control, "?");
+        let more = if *times > examples.len() { ", …" } else { "" };
+        let whom = examples.iter().map(|e| clean(e)).collect::<Vec<_>>().join(", ");
+        match whom.is_empty() {
+            true => writeln!(f, "{}", clean(what))?,
+            false => writeln!(f, "{} ({times}: {whom}{more})", clean(what))?,
+        }
+    }
+    Ok(())
 }

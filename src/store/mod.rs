@@ -434,6 +434,11 @@ impl Store {
         }
     }
 
+    /// Every record of all domains, by kind and id.
+    pub fn records(&self) -> Vec<Record> {
+        self.state().records().collect()
+    }
+
     /// Every record, as a snapshot would hold it.
     #[cfg(test)]
     pub(crate) fn snapshot(&self) -> Vec<u8> {

@@ -106,6 +106,27 @@ impl State {
         self.carry_removal(key);
     }
 
+    /// A copy of every record, by kind and id.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        fn copies<K, V: Clone + Into<Record>>(
+            table: &BTreeMap<K, Rc<V>>,
+        ) -> impl Iterator<Item = Record> {
+            table.values().map(|record| V::clone(record).into())
+        }
+        copies(&self.users)
+            .chain(copies(&self.user_groups))
+            .chain(copies(&self.groups))
+            .chain(copies(&self.devices))
+            .chain(copies(&self.secrets))
+            .chain(copies(&self.factors))
+            .chain(copies(&self.login_tokens))
+            .chain(copies(&self.shares))
+            .chain(copies(&self.documents))
+            .chain(copies(&self.bans))
+            .chain(copies(&self.amt_access))
+            .chain(copies(&self.amt_policies))
+    }
+
     fn carry_removal(&mut self, key: &RecordKey) {
         if self.carried.is_empty() {
             return;

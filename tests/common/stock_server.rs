@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::Process;
-use super::{ADMIN, PASSWORD, Server, forget_web_certificate, installation, ports};
+use super::{ADMIN, Meshboard, PASSWORD, Server, forget_web_certificate, installation, ports};
 
 /// A running stock server.
 pub struct StockServer {
@@ -38,6 +38,27 @@ impl StockServer {
         add_admin(data.path());
         let process = launch(data.path(), port);
         Self { process, data, port }
+    }
+
+    /// Moves in where `ours`, which is stopped, was: its records by `export` and `--dbimport`, its
+    /// certificates by copying, its port. The administrator gets the usual password anew.
+    ///
+    /// # Panics
+    /// If a step fails or it does not start.
+    pub fn in_place_of(ours: &Meshboard) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let file = data.path().join("export.json").to_string_lossy().into_owned();
+        let report = ours.command(&["export", &file]);
+        assert!(report.contains(&format!("user//{ADMIN}")), "it needs a new password: {report}");
+        copy_keys(ours.data(), data.path());
+        // It reads no elliptic key, and makes a web certificate of its own.
+        forget_web_certificate(data.path());
+        configure(data.path(), ours.port(), &json!({}));
+        run(data.path(), &["--dbimport", &file], "Imported ");
+        let admin = format!("user//{ADMIN}");
+        run(data.path(), &["--resetaccount", &admin, "--pass", PASSWORD], "Done.");
+        let process = launch(data.path(), ours.port());
+        Self { process, data, port: ours.port() }
     }
 
     /// Its `meshcentral-data` folder.
@@ -124,15 +145,17 @@ fn launch(data: &Path, port: u16) -> Process {
 }
 
 fn add_admin(data: &Path) {
-    for arguments in
-        [&["--createaccount", ADMIN, "--pass", PASSWORD][..], &["--adminaccount", ADMIN][..]]
-    {
-        let mut command = Command::new("node");
-        command.arg(installation::folder()).arg("--datapath").arg(data).args(arguments);
-        let output = command.current_dir(data).output().expect("node runs");
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(text.starts_with("Done."), "{arguments:?}: {text}");
-    }
+    run(data, &["--createaccount", ADMIN, "--pass", PASSWORD], "Done.");
+    run(data, &["--adminaccount", ADMIN], "Done.");
+}
+
+/// Runs one of its commands, which begins its answer with `expected`.
+fn run(data: &Path, arguments: &[&str], expected: &str) {
+    let mut command = Command::new("node");
+    command.arg(installation::folder()).arg("--datapath").arg(data).args(arguments);
+    let output = command.current_dir(data).output().expect("node runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.starts_with(expected), "{arguments:?}: {text}");
 }
 
 /// Certificates are made once and copied: with the stock server that takes seconds.
