@@ -39,7 +39,9 @@ pub(super) trait Disk: Send + Sync {
 
 impl dyn Disk + '_ {
     /// Writes `bytes` at `at` and makes them the end of the file. What an earlier, failed attempt
-    /// left behind `at` goes away, so the same write can simply be tried again.
+    /// left behind `at` goes away, so the same write can simply be tried again. A disk that is full
+    /// in the middle of it is asked to take the first half back: who reads the file meanwhile finds
+    /// it whole.
     pub(super) fn extend(&self, name: &str, at: u64, bytes: &[u8]) -> io::Result<()> {
         let len = self.len(name)?.unwrap_or(0);
         if len > at {
@@ -48,7 +50,12 @@ impl dyn Disk + '_ {
             let what = format!("{name} is {len} bytes long but had {at}: it was changed meanwhile");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        self.write_at(name, at, bytes)
+        let written = self.write_at(name, at, bytes);
+        if written.is_err() {
+            // Else the next attempt does it.
+            let _ = self.truncate(name, at);
+        }
+        written
     }
 }
 
