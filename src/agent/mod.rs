@@ -3,6 +3,8 @@
 pub mod admission;
 pub mod auth;
 pub mod core;
+#[cfg(test)]
+mod day_tests;
 pub mod kinds;
 pub mod machine;
 pub mod msh;

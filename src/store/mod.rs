@@ -182,6 +182,33 @@ impl Store {
         Folder::open(dir).map(FolderLock)
     }
 
+    /// Opens a folder with clocks that start at `wall` and follow `mono`.
+    #[cfg(test)]
+    pub(crate) fn open_at(
+        dir: &Path,
+        options: Options,
+        wall: Millis,
+        mono: impl Fn() -> Duration + 'static,
+    ) -> Self {
+        let now = move || {
+            let mono = mono();
+            Now { mono, wall: Millis(wall.0 + mono.as_millis() as u64) }
+        };
+        Self::on(Arc::new(Folder::open(dir).unwrap()), options, |_| Box::new(now)).unwrap().0
+    }
+
+    /// Does what is due by now, as [`Self::run`] would have done it.
+    #[cfg(test)]
+    pub(crate) async fn catch_up(&self) {
+        let core = &*self.core;
+        let (Some(disk), now) = (&core.disk, || core.now()) else { return };
+        let site = Site { disk, now: &now };
+        core.records.work(&site).await;
+        core.details.work(&site).await;
+        core.events.work(&site).await;
+        core.power.work(&site).await;
+    }
+
     fn on(
         disk: Arc<dyn Disk>,
         options: Options,
