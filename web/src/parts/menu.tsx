@@ -1,7 +1,7 @@
 // A button with a list of things to do. Arrow keys move, Escape closes, the focus comes back.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { Button, Icon } from "./basic.tsx";
 
@@ -33,7 +33,8 @@ export function Menu(props: {
     setOpen(false);
     if (focus) root.current?.querySelector<HTMLElement>("button")?.focus();
   };
-  useEffect(() => {
+  // With the menu itself, not a moment later: a key that follows at once must find the focus there.
+  useLayoutEffect(() => {
     if (!open) return;
     root.current?.querySelector<HTMLElement>("[role^=menuitem]")?.focus();
     const away = (event: Event) => !root.current?.contains(event.target as Node) && setOpen(false);

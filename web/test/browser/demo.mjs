@@ -18,6 +18,10 @@ export async function every_page_is_accessible() {
   const device = key(demo.world.devices[0]._id);
   const tabs = "general console processes details events power notes sharing chat amt".split(" ");
   const addresses = [
+    "sharing?c=x",
+    "sharing",
+    "messenger?id=x&c=x",
+    "messenger?id=x",
     "#/devices",
     ...tabs.map((tab) => `#/device/${device}/${tab}`),
     "#/add",
@@ -32,10 +36,6 @@ export async function every_page_is_accessible() {
     "#/server",
     "#/amt",
     "#/nowhere",
-    "sharing?c=x",
-    "sharing",
-    "messenger?id=x&c=x",
-    "messenger?id=x",
   ];
   const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
   const failures = [];
