@@ -100,7 +100,8 @@ impl Laptop {
     fn introduce_itself(&mut self, hour: usize) {
         // Somebody works on it from 8 to 12 and from 13 to 18.
         let users = match hour {
-            8..12 | 13..18 => vec![format!("PC{}\\someone", self.number)],
+            12 => vec![],
+            8..18 => vec![format!("PC{}\\someone", self.number)],
             _ => vec![],
         };
         // The scanner is out of date until its update at noon.

@@ -117,10 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     pub fn describe(&self) -> String {
         let ssl = self.ssl.ssl();
         let suite = ssl.current_cipher().map_or("", |suite| suite.name());
-        format!(
-            "{} {suite}",
-            ssl.version_str().replace("TLSv1", "TLS 1").replace("TLS 1 ", "TLS 1.0 ")
-        )
+        let version = match ssl.version_str() {
+            "TLSv1" => "TLS 1.0",
+            "TLSv1.1" => "TLS 1.1",
+            _ => "TLS 1.2",
+        };
+        format!("{version} {suite}")
     }
 
     fn poll_fill(&mut self, cx: &mut Task<'_>) -> Poll<io::Result<()>> {
@@ -212,5 +214,78 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         }
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.io).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    use async_io::Async;
+    use futures_lite::future::block_on;
+    use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use openssl::ssl::{SslConnector, SslVerifyMode};
+
+    use super::*;
+    use crate::identity::{Names, Role, load_or_make_rsa};
+
+    /// A client of the time: this version, this suite, no questions about the certificate.
+    fn client(port: u16, version: SslVersion, suite: &str) -> io::Result<SslStream<TcpStream>> {
+        let mut connector = SslConnector::builder(SslMethod::tls_client())?;
+        connector.set_security_level(0);
+        connector.set_min_proto_version(Some(version))?;
+        connector.set_max_proto_version(Some(version))?;
+        connector.set_cipher_list(suite)?;
+        connector.set_verify(SslVerifyMode::NONE);
+        let tcp = TcpStream::connect(("127.0.0.1", port))?;
+        connector.build().connect("127.0.0.1", tcp).map_err(io::Error::other)
+    }
+
+    #[test]
+    fn old_clients_are_served_and_what_they_say_is_carried_both_ways() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = Names { server: "127.0.0.1".into(), others: vec![] };
+        load_or_make_rsa(folder.path(), &names, 0).unwrap();
+        let [certificate, key] =
+            [Role::Mps.cert_path(folder.path()), Role::Mps.key_path(folder.path())];
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // Longer than a record, and than what a socket takes at once.
+        let long: Vec<u8> = (0..400_000u32).map(|n| n as u8).collect();
+        for (high, version, suite, described) in [
+            (false, SslVersion::TLS1, "AES128-SHA", Some("TLS 1.0 AES128-SHA")),
+            (false, SslVersion::TLS1_1, "AES256-SHA", Some("TLS 1.1 AES256-SHA")),
+            (false, SslVersion::TLS1_2, "AES128-GCM-SHA256", Some("TLS 1.2 AES128-GCM-SHA256")),
+            (true, SslVersion::TLS1_2, "AES256-SHA256", Some("TLS 1.2 AES256-SHA256")),
+            (true, SslVersion::TLS1_1, "AES256-SHA", None),
+            (false, SslVersion::TLS1_2, "NULL-SHA", None),
+        ] {
+            let said = long.clone();
+            let peer = thread::spawn(move || {
+                let mut stream = client(port, version, suite)?;
+                stream.write_all(&said)?;
+                let mut heard = vec![0; said.len()];
+                stream.read_exact(&mut heard)?;
+                stream.shutdown().map_err(io::Error::other)?;
+                Ok::<_, io::Error>(heard)
+            });
+            let context = Context::new(&certificate, &key, high).unwrap();
+            let found = block_on(async {
+                let (tcp, _) = listener.accept().unwrap();
+                let mut stream = context.accept(Async::new(tcp)?).await?;
+                let mut heard = vec![0; long.len()];
+                stream.read_exact(&mut heard).await?;
+                assert_eq!(heard, long);
+                stream.write_all(&heard).await?;
+                stream.flush().await?;
+                assert_eq!(stream.read(&mut [0; 9]).await?, 0, "the end is an end");
+                stream.close().await?;
+                Ok::<_, io::Error>(stream.describe())
+            });
+            assert_eq!(found.ok().as_deref(), described, "{suite} {high}");
+            let heard = peer.join().unwrap();
+            assert_eq!(heard.is_ok_and(|heard| heard == long), described.is_some(), "{suite}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use meshboard::identity;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -217,7 +218,8 @@ pub fn seed_keys(data: &Path) {
     let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-keys");
     fs::create_dir_all(&keys).expect("target is writable");
     let _lock = installation::lock(&keys.join("lock"));
-    let complete = keys.join("complete");
+    // The name says which keys are complete.
+    let complete = keys.join("complete-with-mpsserver3072");
     if !complete.exists() {
         let first = tempfile::tempdir().expect("a temporary folder");
         let port = ports::free();
@@ -225,6 +227,8 @@ pub fn seed_keys(data: &Path) {
         let mut process = launch(first.path(), port);
         wait_for_keys(first.path());
         process.terminate();
+        // The one that no first start waits for.
+        identity::load_or_make_long_mps(first.path(), "127.0.0.1").expect("a key is made");
         copy_keys(first.path(), &keys);
         fs::File::create(complete).expect("target is writable");
     }

@@ -4,6 +4,8 @@ use super::super::super::chat::Chat;
 use super::super::super::command::Introduction;
 use super::super::super::room::Denied;
 use super::*;
+use crate::model::SiteRights;
+use serde_json::Value;
 
 impl House {
     fn chat(&self) -> Chat {
@@ -171,13 +173,7 @@ fn who_waits_in_a_chat_and_leaves_leaves_nothing() {
 
 #[test]
 fn a_chat_that_is_recorded_leaves_lines_to_read() {
-    let mut config = Config::default();
-    let domain = config.domains.entry(DomainId::default()).or_default();
-    domain.recording = Some(crate::config::Recording::default());
-    let house = House::with(config, Rights::CHAT);
-    let data = tempfile::tempdir().unwrap();
-    let recordings = Recordings::new(house.world.hub.clone(), data.path());
-    house.room.set_recordings(recordings, house.executor.clone());
+    let (house, data) = recording_house(crate::config::Recording::default());
     house.tell(async || {
         let (mut bob, mut there) = house.talk().await;
         bob.send(Opcode::Text, br#"{"action":"chat","msg":"is it slow?"}"#).await;

@@ -1,6 +1,7 @@
 //! Guests: how long a share holds, and what the cookies of its page are good for.
 
 use super::*;
+use crate::model::{DomainId, Share};
 
 #[test]
 fn what_ends_a_share_ends_its_sessions() {
