@@ -207,6 +207,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
     }
 
+    /// Moves plaintext that waits to the front of `buf`; how much.
+    fn take_plaintext(&mut self, buf: &mut [u8]) -> usize {
+        let rest = self.plaintext.get(self.read..).unwrap_or_default();
+        let n = rest.len().min(buf.len());
+        buf.get_mut(..n).unwrap_or_default().copy_from_slice(rest.get(..n).unwrap_or_default());
+        self.read += n;
+        if self.read == self.plaintext.len() {
+            (self.plaintext, self.read) = (Vec::new(), 0);
+        }
+        n
+    }
+
     /// Hands waiting ciphertext to the transport. Ready when there is none.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.outgoing.get(self.written..).filter(|r| !r.is_empty()) {
@@ -330,22 +342,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        let waiting = this.take_plaintext(buf);
+        let room = buf.get_mut(waiting..).unwrap_or_default();
+        // What waited is often the small end of a message: more is worth a look.
+        if waiting > 0 && room.len() < RECORD {
+            return Poll::Ready(Ok(waiting));
+        }
         loop {
-            let rest = this.plaintext.get(this.read..).unwrap_or_default();
-            if !rest.is_empty() {
-                let n = rest.len().min(buf.len());
-                buf.get_mut(..n).unwrap_or_default().copy_from_slice(rest.get(..n).unwrap_or(rest));
-                this.read += n;
-                if this.read == this.plaintext.len() {
-                    (this.plaintext, this.read) = (Vec::new(), 0);
-                }
-                return Poll::Ready(Ok(n));
-            }
-            let received = this.poll_receive(cx, buf);
+            let received = this.poll_receive(cx, room);
             // Answers of the protocol itself (key updates, alerts) leave when there is room.
             let sent = this.poll_send(cx);
-            if let Poll::Ready(Ok((filled @ 1.., _))) = received {
-                // Also from a peer that takes nothing any more.
+            let filled = match received {
+                Poll::Ready(Ok((filled, _))) => waiting + filled,
+                _ => waiting,
+            };
+            if filled > 0 {
+                // Also from a peer that takes nothing any more. What is wrong shows again.
                 return Poll::Ready(Ok(filled));
             }
             if let (true, Poll::Ready(Err(error))) = (this.plaintext.is_empty(), sent) {
@@ -355,6 +367,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
             // The end comes after what was received with it.
             if ended && this.plaintext.is_empty() {
                 return Poll::Ready(Ok(0));
+            }
+            let waiting = this.take_plaintext(room);
+            if waiting > 0 {
+                return Poll::Ready(Ok(waiting));
             }
         }
     }

@@ -214,6 +214,38 @@ proptest! {
 }
 
 #[test]
+fn what_waited_and_what_has_come_since_are_one_read() {
+    let (near, far) = pair();
+    let (told, heard) = async_channel::bounded::<()>(1);
+    let server = async move {
+        let mut stream = accept(far, server_config()).await.unwrap();
+        heard.recv().await.unwrap();
+        let mut buffer = vec![0; 100_000];
+        assert_eq!(stream.read(&mut buffer[..10]).await.unwrap(), 10);
+        // Of the first records something waits; the others are in the socket.
+        let waiting = stream.plaintext.len() - stream.read;
+        assert!(waiting > 0);
+        let n = stream.read(&mut buffer).await.unwrap();
+        assert!(n > waiting, "{n} of {waiting} that waited");
+        assert!(buffer[..n].iter().all(|byte| *byte == 7));
+        // Without room for a record only what waits is given: nothing is decrypted to wait again.
+        let mut small = [0; 5];
+        assert_eq!(stream.read(&mut small).await.unwrap(), 5);
+        assert_eq!(stream.read(&mut small).await.unwrap(), 5);
+    };
+    let client = async move {
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = connector(&rustls::version::TLS13);
+        let mut stream = connector.connect(name, near).await.unwrap();
+        stream.write_all(&[7; 150_000]).await.unwrap();
+        stream.flush().await.unwrap();
+        told.send(()).await.unwrap();
+        stream
+    };
+    block_on(zip(server, client));
+}
+
+#[test]
 fn a_client_that_speaks_http_is_told_by_an_alert() {
     let (mut near, far) = pair();
     let client = async move {
