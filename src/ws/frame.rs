@@ -283,13 +283,18 @@ fn unmask(data: &mut [u8], mask: [u8; 4], phase: usize) {
     let word = u32::from_ne_bytes(mask);
     let wide = u64::from(word) | u64::from(word) << 32;
     // Words by hand: this program is built for size, where loops over bytes stay loops over bytes.
-    let (blocks, rest) = data.as_chunks_mut::<32>();
-    for block in blocks {
-        let (words, _) = block.as_chunks_mut::<8>();
-        for bytes in words {
-            *bytes = (u64::from_ne_bytes(*bytes) ^ wide).to_ne_bytes();
-        }
+    let turn = |bytes: &mut [u8; 8]| {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ wide).to_ne_bytes();
+    };
+    let (words, rest) = data.as_chunks_mut::<8>();
+    let (blocks, last) = words.as_chunks_mut::<4>();
+    for [a, b, c, d] in blocks {
+        turn(a);
+        turn(b);
+        turn(c);
+        turn(d);
     }
+    last.iter_mut().for_each(turn);
     for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
         *byte ^= mask;
     }
