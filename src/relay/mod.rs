@@ -5,9 +5,9 @@
 //! what it shows at the door, [`visitor`], an agent by the [`wire::Pass`] this server made for it),
 //! [`pairing::Table`] brings the two ends together, [`pipe::Pipe`] moves what they say, frame by
 //! frame through [`lane::Lane`], under the eyes of [`filter::Filter`], and of a recorder, if there is
-//! one ([`recording`]). [`command`] writes what calls an agent to a tunnel, [`guest`] knows what a
-//! share allows, [`chat`] who talks to whom, [`download`] is a tunnel whose other end is an HTTP
-//! answer, `desk` lets many watch one desktop by the rules of [`desktop`].
+//! one ([`recording`]), when it is its turn ([`turns`]). [`command`] writes what calls an agent to a
+//! tunnel, [`guest`] knows what a share allows, [`chat`] who talks to whom, [`download`] is a tunnel
+//! whose other end is an HTTP answer, `desk` lets many watch one desktop by the rules of [`desktop`].
 //!
 //! # Cookies in URLs
 //! What this server gives an agent is a [`wire::Pass`]: bound to user, device, tunnel and kind, good
@@ -39,6 +39,7 @@ pub mod session;
 mod standing;
 #[cfg(test)]
 mod testing;
+pub mod turns;
 pub mod visitor;
 pub mod wire;
 

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use crate::ws::{self, Opcode};
 
 use super::lane::{Flow, Lane, Observer, Outbox, Side};
+use super::turns::{Ticket, Turns};
 
 /// Bytes read at a time.
 const READ: usize = 48 * 1024;
@@ -58,6 +60,8 @@ pub struct Pipe {
     viewer: End,
     agent: End,
     observer: Option<Box<dyn Observer>>,
+    turns: Rc<Turns>,
+    ticket: Ticket,
 }
 
 /// Why a pipe is over.
@@ -161,15 +165,17 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
 
 impl Pipe {
     /// Joins two sockets, each with the bytes that were read from it before. `lanes` are the
-    /// directions from the viewer and from the agent.
+    /// directions from the viewer and from the agent, `turns` what all pipes draw on.
     pub fn new(
         viewer: (Box<dyn Stream>, Vec<u8>),
         agent: (Box<dyn Stream>, Vec<u8>),
         lanes: (Lane, Lane),
         observer: Option<Box<dyn Observer>>,
+        turns: Rc<Turns>,
     ) -> Self {
         let (from_viewer, from_agent) = lanes;
-        Self { viewer: End::new(viewer, from_viewer), agent: End::new(agent, from_agent), observer }
+        let (viewer, agent) = (End::new(viewer, from_viewer), End::new(agent, from_agent));
+        Self { viewer, agent, observer, turns, ticket: Ticket::default() }
     }
 
     /// Says something to both ends, each in its next gap between frames.
@@ -195,21 +201,39 @@ impl Pipe {
 
     /// Moves what can be moved; ready when the pipe is over.
     pub fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        ready!(self.turns.poll_begin(&mut self.ticket, cx));
+        let before = self.viewer.received + self.agent.received;
+        let over = self.poll_turn(cx);
+        let moved = self.viewer.received + self.agent.received - before;
+        self.turns.spend(usize::try_from(moved).unwrap_or(usize::MAX));
+        over
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        // A direction that waits once is not asked again in this turn: it wakes the task.
+        let mut flowing = [(Side::Viewer, true), (Side::Agent, true)];
         for _ in 0..TURN {
-            let moved = [Side::Viewer, Side::Agent].map(|from| self.poll_from(cx, from));
-            let mut is_idle = true;
-            for direction in moved {
-                match direction {
-                    Poll::Ready(Ok(())) => is_idle = false,
-                    Poll::Ready(Err(over)) => return Poll::Ready(over),
-                    Poll::Pending => {}
+            for (from, flows) in &mut flowing {
+                if *flows {
+                    match self.poll_from(cx, *from) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(over)) => return Poll::Ready(over),
+                        Poll::Pending => *flows = false,
+                    }
                 }
             }
-            if is_idle {
-                return Poll::Pending;
+        }
+        // What was said to an end meanwhile, such as the answer to its ping.
+        for (side, end) in [(Side::Viewer, &mut self.viewer), (Side::Agent, &mut self.agent)] {
+            if !end.outbox.bytes.is_empty()
+                && let Poll::Ready(Err(_)) = end.poll_deliver(cx)
+            {
+                return Poll::Ready(Over::Gone(side));
             }
         }
-        cx.waker().wake_by_ref();
+        if flowing.iter().any(|(_, flows)| *flows) {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 
@@ -257,7 +281,7 @@ impl Pipe {
     /// Ends both sides: what was on the way to them is delivered first. Takes at most
     /// [`DELIVERY`] and [`FAREWELL`].
     pub async fn part(&mut self) {
-        let Self { viewer, agent, observer } = self;
+        let Self { viewer, agent, observer, .. } = self;
         // Nothing more passes.
         *observer = None;
         futures_lite::future::zip(viewer.part(), agent.part()).await;
@@ -302,7 +326,6 @@ mod tests {
     use super::*;
     use crate::ws::frame_header;
     use std::cell::Cell;
-    use std::rc::Rc;
 
     /// Always has something to read; takes `room` bytes and no more.
     struct Endless {
@@ -359,7 +382,7 @@ mod tests {
                 (io, Vec::new())
             };
             let lanes = (Lane::new(Side::Viewer, None), Lane::new(Side::Agent, None));
-            let mut pipe = Pipe::new(end(0), end(1), lanes, None);
+            let mut pipe = Pipe::new(end(0), end(1), lanes, None, Turns::new(Rc::default()));
             let mut cx = Context::from_waker(std::task::Waker::noop());
             for _ in 0..100 {
                 assert!(pipe.poll_move(&mut cx).is_pending());
@@ -371,6 +394,62 @@ mod tests {
             for end in [&pipe.viewer, &pipe.agent] {
                 assert!(end.outbox.bytes.len() <= READ + 64, "{}", end.outbox.bytes.len());
             }
+        }
+    }
+
+    /// Says nothing, and counts how often it is asked.
+    struct Silent(Rc<Cell<usize>>);
+
+    impl AsyncRead for Silent {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.set(self.0.get() + 1);
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Silent {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_silent_end_is_asked_once_in_a_turn_of_the_other_and_a_turn_is_bounded() {
+        let asked = Rc::new(Cell::new(0));
+        let read = Rc::new(Cell::new(0));
+        // A ping before every message: its answer goes to the end that speaks.
+        let mut frame = frame_header(Opcode::Ping, 0).to_vec();
+        frame.extend(frame_header(Opcode::Binary, 200_000));
+        frame.resize(frame.len() + 200_000, 1);
+        let viewer = Silent(asked.clone());
+        let agent = Endless { frame, at: 0, read: read.clone(), room: usize::MAX };
+        let ends: [(Box<dyn Stream>, Vec<u8>); 2] =
+            [(Box::new(viewer), Vec::new()), (Box::new(agent), Vec::new())];
+        let [viewer, agent] = ends;
+        let lanes = (Lane::new(Side::Viewer, None), Lane::new(Side::Agent, None));
+        let mut pipe = Pipe::new(viewer, agent, lanes, None, Turns::new(Rc::default()));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for turn in 1..=3 {
+            assert!(pipe.poll_move(&mut cx).is_pending());
+            assert_eq!(asked.get(), turn);
+            assert!(read.get() <= turn * TURN * READ, "{} in {turn} turns", read.get());
+            assert!(pipe.agent.outbox.bytes.is_empty(), "the pong has left");
         }
     }
 

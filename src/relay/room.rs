@@ -20,6 +20,7 @@ use super::pairing::{Arrival, Claim, Table, Ticket, TunnelId};
 use super::recording::{Recordings, Subject, Tap};
 use super::session::Arrived;
 use super::standing::standing;
+use super::turns::Turns;
 use super::wire::{Pass, Rauth, Speech, Target, TunnelQuery, fresh_id, relay_value};
 
 /// The relay room.
@@ -34,6 +35,7 @@ pub struct Room {
     /// Runs what is nobody's own end of a tunnel: what writes recordings, the agents of desks.
     executor: Rc<LocalExecutor<'static>>,
     pub(super) desks: Desks,
+    pub(super) turns: Rc<Turns>,
 }
 
 /// Why a client does not get the tunnel it asks for.
@@ -75,6 +77,7 @@ impl Room {
             table: RefCell::default(),
             calls: RefCell::default(),
             recordings: OnceCell::new(),
+            turns: Turns::new(executor.clone()),
             executor,
             desks: Desks::default(),
         })

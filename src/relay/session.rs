@@ -175,7 +175,7 @@ async fn join(room: &Rc<Room>, seat: Seat, id: Box<str>, first: Arrived, second:
     let word: &[u8] = if tap.is_some() { b"cr" } else { b"c" };
     let observer = tap.map(|tap| Box::new(tap) as Box<dyn Observer>);
     let ends = (viewer.socket.into_parts(), agent.socket.into_parts());
-    let mut pipe = Pipe::new(ends.0, ends.1, lanes, observer);
+    let mut pipe = Pipe::new(ends.0, ends.1, lanes, observer, room.turns.clone());
     pipe.tell_both(Opcode::Text, word);
     match run(room, &running.link, &mut pipe, keep_alive).await {
         End::Over(Over::Gone(side)) => debug!("relay: the {side:?}'s end has gone"),

@@ -7,7 +7,7 @@ use crate::hub::testing::{commands, node_id, user_id};
 use crate::model::{LinkTarget, Millis, Rights, Target as Audience};
 use crate::store::RecordKey;
 use crate::ws::frame_header;
-use futures_lite::io::AsyncWriteExt as _;
+use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use serde_json::json;
 
 #[path = "session_tests/chats.rs"]
@@ -457,6 +457,86 @@ fn a_session_that_is_recorded_begins_with_cr_and_leaves_a_whole_file() {
             // The word that opens the tunnel is not part of the session.
             assert!(!has(b"\0\0\0\x02cr"));
             break;
+        }
+    });
+}
+
+/// What goes on in a tunnel when somebody dies.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Joined,
+    Speaking,
+    InAMessage,
+    Stalled,
+}
+
+#[test]
+fn whoever_dies_whenever_no_task_is_left_and_the_recording_is_whole() {
+    use Moment::{InAMessage, Joined, Speaking, Stalled};
+    let (house, data) = recording_house(crate::config::Recording::default());
+    house.tell(async || {
+        for moment in [Joined, Speaking, InAMessage, Stalled] {
+            // The viewer, the agent, both, or the session by an administrator.
+            for dying in 0..4 {
+                let mut viewer = house.connect(&format!("p=1&id=a&auth={}", house.auth("bob")));
+                let rauth = house.pass("bob", "a", Speech::Session);
+                let mut agent = house.connect(&format!("p=1&id=a&rauth={rauth}"));
+                viewer.expect(Opcode::Text, b"cr").await;
+                agent.expect(Opcode::Text, b"cr").await;
+                if !matches!(moment, Joined) {
+                    viewer.send(Opcode::Text, b"1").await;
+                    agent.expect(Opcode::Text, b"1").await;
+                    agent.send(Opcode::Binary, b"$ ").await;
+                    viewer.expect(Opcode::Binary, b"$ ").await;
+                }
+                let size = match moment {
+                    Joined | Speaking => 0,
+                    InAMessage => 1000,
+                    Stalled => 8 << 20,
+                };
+                let block = vec![0; size];
+                let frame = [&frame_header(Opcode::Binary, 16 << 20)[..], &block].concat();
+                let (mut written, mut still) = (0, 0);
+                while size > 0 && written < frame.len() && still < 300 {
+                    let more = agent.stream.write(&frame[written..]);
+                    match futures_lite::future::poll_once(more).await {
+                        Some(n) => (written, still) = (written + n.unwrap(), 0),
+                        None => still += 1,
+                    }
+                    futures_lite::future::yield_now().await;
+                }
+                let mut left = match dying {
+                    0 => {
+                        drop(viewer);
+                        vec![agent]
+                    }
+                    1 => {
+                        drop(agent);
+                        vec![viewer]
+                    }
+                    2 => {
+                        drop((viewer, agent));
+                        vec![]
+                    }
+                    _ => {
+                        assert_eq!(house.world.hub.tunnels.end("why", |_| true), 1);
+                        vec![viewer, agent]
+                    }
+                };
+                for peer in &mut left {
+                    let mut rest = Vec::new();
+                    // How it ends is the other end's affair.
+                    let _ = peer.stream.read_to_end(&mut rest).await;
+                }
+                drop(left);
+                house.nothing_is_left().await;
+                let folder = data.path().join("recordings");
+                for file in std::fs::read_dir(&folder).unwrap().flatten() {
+                    let bytes = std::fs::read(file.path()).unwrap();
+                    assert!(bytes.ends_with(b"MeshCentralMCREC"), "{moment:?} {dying}");
+                    std::fs::remove_file(file.path()).unwrap();
+                }
+            }
         }
     });
 }

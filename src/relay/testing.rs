@@ -182,6 +182,18 @@ impl House {
     }
 }
 
+impl House {
+    /// Waits until nobody is served and no task is left of those who were.
+    pub(super) async fn nothing_is_left(&self) {
+        self.is_empty().await;
+        while !self.executor.is_empty() {
+            futures_lite::future::yield_now().await;
+        }
+        assert_eq!(self.room.desks.len(), 0, "desks");
+        assert!(self.agent.sessions.borrow().is_empty(), "sessions on the device");
+    }
+}
+
 impl Peer {
     pub(super) async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         let mut frame = frame_header(opcode, payload.len() as u64).to_vec();

@@ -171,7 +171,7 @@ impl Desks {
 
     /// Number of desks somebody holds.
     #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.open.borrow().len()
     }
 }

@@ -101,25 +101,10 @@ async fn wait_for(peer: &mut Peer, payload: &[u8]) {
     while peer.next().await.expect("it goes on").1 != payload {}
 }
 
-/// Nobody is served, nothing is on a list, no task is left.
-async fn nothing_is_left(house: &House) {
-    house.is_empty().await;
-    while !house.executor.is_empty() {
-        yield_now().await;
-    }
-    assert_eq!(house.room.desks.len(), 0);
-    assert!(house.agent.sessions.borrow().is_empty());
-}
-
-/// Runs a story beside the executor, which is empty when nothing is left.
-fn tell(house: &House, story: impl AsyncFnOnce()) {
-    house.tell(story);
-}
-
 #[test]
 fn all_who_watch_share_one_tunnel_and_who_comes_late_gets_the_whole_picture() {
     let house = house(Rights::REMOTE_CONTROL);
-    tell(&house, async || {
+    house.tell(async || {
         let mut bob = viewer(&house, "bob", b"c").await;
         let mut agent = showing(&house, b"c").await;
         agent.send(Opcode::Binary, &tile(32, 32, 32, 32, 1)).await;
@@ -150,7 +135,7 @@ fn all_who_watch_share_one_tunnel_and_who_comes_late_gets_the_whole_picture() {
         drop(eve);
         agent.is_closed().await;
         drop(agent);
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
     });
 }
 
@@ -182,16 +167,14 @@ fn the_tunnel_a_client_asks_for_itself_is_the_desks() {
 #[test]
 fn nobody_exceeds_the_rights_it_has_now() {
     let house = house(Rights::REMOTE_CONTROL | Rights::VIEW_ONLY);
-    tell(&house, async || {
+    house.tell(async || {
         // Who may only watch opens the desk, and restricts nobody by that.
         let mut eve = viewer(&house, "eve", b"c").await;
         let mut agent = showing(&house, b"c").await;
         let mut bob = viewer(&house, "bob", b"c").await;
-        let presses = |peer: &'static str, code| (peer, key(KeyAction::Down, code));
         let mut press = async |who: &str, code| {
-            let (_, key) = presses("", code);
             let peer = if who == "eve" { &mut eve } else { &mut bob };
-            peer.send(Opcode::Binary, &key).await;
+            peer.send(Opcode::Binary, &key(KeyAction::Down, code)).await;
             // What comes behind it shows that it was heard.
             peer.send(Opcode::Text, br#"{"type":"rtt","time":7}"#).await;
             loop {
@@ -218,7 +201,7 @@ fn nobody_exceeds_the_rights_it_has_now() {
         bobs.is_closed().await;
         knock(&house, "eve").is_closed().await;
         drop((eve, bob, bobs, agent));
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
     });
 }
 
@@ -226,7 +209,7 @@ fn nobody_exceeds_the_rights_it_has_now() {
 fn a_guest_is_told_apart_and_goes_with_its_share() {
     let house = house(Rights::REMOTE_CONTROL);
     let cookie = house.share(|_| {});
-    tell(&house, async || {
+    house.tell(async || {
         let mut guest = house.connect(&format!("browser=1&p=2&id=a&auth={cookie}"));
         guest.expect(Opcode::Text, b"c").await;
         guest.send(Opcode::Text, b"2").await;
@@ -239,7 +222,7 @@ fn a_guest_is_told_apart_and_goes_with_its_share() {
         bob.send(Opcode::Binary, &key(KeyAction::Down, 66)).await;
         agent.expect(Opcode::Binary, &key(KeyAction::Down, 66)).await;
         drop((guest, bob, agent));
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
     });
 }
 
@@ -249,7 +232,7 @@ fn whoever_the_device_has_to_be_asked_about_anew_has_a_tunnel_of_its_own() {
     let mut eve = (*house.world.hub.store.user(&user_id("eve")).unwrap()).clone();
     eve.consent = 8;
     house.world.hub.store.put(eve).later();
-    tell(&house, async || {
+    house.tell(async || {
         let bob = viewer(&house, "bob", b"c").await;
         let mut shared = showing(&house, b"c").await;
         let mut eve = knock(&house, "eve");
@@ -266,14 +249,14 @@ fn whoever_the_device_has_to_be_asked_about_anew_has_a_tunnel_of_its_own() {
         drop((eve, own, bob));
         shared.is_closed().await;
         drop(shared);
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
     });
 }
 
 #[test]
 fn the_agents_last_word_reaches_who_watches() {
     let house = house(Rights::REMOTE_CONTROL);
-    tell(&house, async || {
+    house.tell(async || {
         let mut bob = viewer(&house, "bob", b"c").await;
         let mut agent = agent(&house).await;
         agent.expect(Opcode::Text, b"c").await;
@@ -284,29 +267,30 @@ fn the_agents_last_word_reaches_who_watches() {
         wait_for(&mut bob, denied).await;
         bob.is_closed().await;
         drop(bob);
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
     });
 }
 
 #[test]
 fn whoever_is_killed_whenever_nothing_is_left() {
     type Kill = fn(&House, Vec<Peer>, Peer) -> Vec<Peer>;
-    let kills: [(&str, Kill); 4] = [
-        ("the agent", |_, viewers, _| viewers),
-        ("the viewers", |_, _, agent| vec![agent]),
-        ("the sessions, by an administrator", |house, viewers, agent| {
+    // The agent, the viewers, the sessions by an administrator, the device; and who is left.
+    let kills: [Kill; 4] = [
+        |_, viewers, _| viewers,
+        |_, _, agent| vec![agent],
+        |house, viewers, agent| {
             let meant = |link: &TunnelLink| link.purpose.protocol == 2;
             assert_eq!(house.world.hub.tunnels.end("by the administrator", meant), 2);
             viewers.into_iter().chain([agent]).collect()
-        }),
-        ("the device", |house, viewers, agent| {
+        },
+        |house, viewers, agent| {
             house.world.hub.store.remove(RecordKey::Device(node_id(2))).later();
             viewers.into_iter().chain([agent]).collect()
-        }),
+        },
     ];
-    for (who, kill) in kills {
+    for kill in kills {
         let house = house(Rights::REMOTE_CONTROL);
-        tell(&house, async || {
+        house.tell(async || {
             let bob = viewer(&house, "bob", b"c").await;
             let agent = showing(&house, b"c").await;
             let eve = viewer(&house, "eve", b"c").await;
@@ -315,34 +299,32 @@ fn whoever_is_killed_whenever_nothing_is_left() {
                 while peer.next().await.is_some() {}
             }
             drop(left);
-            nothing_is_left(&house).await;
-            println!("{who}: nothing is left");
+            house.nothing_is_left().await;
         });
     }
     // Before the agent has come.
     let house = house(Rights::REMOTE_CONTROL);
-    tell(&house, async || {
+    house.tell(async || {
         let bob = viewer(&house, "bob", b"c").await;
         drop(bob);
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
         // And there is another session after it.
         commands(&house.agent);
         let bob = viewer(&house, "bob", b"c").await;
         drop((showing(&house, b"c").await, bob));
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
     });
 }
 
 #[test]
 fn one_who_does_not_read_delays_nobody_and_if_nobody_reads_the_agent_waits() {
     let house = house(Rights::REMOTE_CONTROL);
-    tell(&house, async || {
+    house.tell(async || {
         let mut bob = viewer(&house, "bob", b"c").await;
         let mut agent = showing(&house, b"c").await;
         let stalled = viewer(&house, "eve", b"c").await;
         wait_for(&mut bob, &tile(0, 0, 640, 480, 0)).await;
         // Far more than sockets and desk hold for one who takes nothing.
-        let image = vec![7; 300_000];
         let large = |n: u16| {
             let mut image = tile(0, 0, 640, 480, 0)[8..].to_vec();
             image.extend(&[n as u8; 300_000]);
@@ -355,7 +337,6 @@ fn one_who_does_not_read_delays_nobody_and_if_nobody_reads_the_agent_waits() {
             futures_lite::future::zip(sent, taken).await;
         }
         drop(stalled);
-        drop(image);
 
         // Now nobody reads. Images that hide each other are no burden; these do not.
         let mut row = Vec::new();
@@ -382,7 +363,7 @@ fn one_who_does_not_read_delays_nobody_and_if_nobody_reads_the_agent_waits() {
         let reads = async { wait_for(&mut bob, &row[row.len() - 4033..]).await };
         let _ = futures_lite::future::or(rest, reads).await;
         drop((bob, agent));
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
     });
 }
 
@@ -398,7 +379,7 @@ fn a_desk_is_recorded_for_all_and_the_file_is_whole_when_the_agent_dies() {
     let mut eve = (*house.world.hub.store.user(&user_id("eve")).unwrap()).clone();
     eve.flags = 2;
     house.world.hub.store.put(eve).later();
-    tell(&house, async || {
+    house.tell(async || {
         // Of bob nothing is recorded; when eve joins, everything is, with the picture so far.
         let mut bob = viewer(&house, "bob", b"c").await;
         let mut agent = showing(&house, b"c").await;
@@ -413,7 +394,7 @@ fn a_desk_is_recorded_for_all_and_the_file_is_whole_when_the_agent_dies() {
             while peer.next().await.is_some() {}
         }
         drop((bob, eve));
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
 
         let query = EventQuery { action: Some("recording".into()), limit: 9, ..Default::default() };
         let told = house.world.hub.store.events(query).await;
@@ -433,7 +414,7 @@ fn a_desk_is_recorded_for_all_and_the_file_is_whole_when_the_agent_dies() {
 #[test]
 fn history_tells_who_watched() {
     let house = house(Rights::REMOTE_CONTROL);
-    tell(&house, async || {
+    house.tell(async || {
         let bob = viewer(&house, "bob", b"c").await;
         let mut agent = showing(&house, b"c").await;
         let mut eve = viewer(&house, "eve", b"c").await;
@@ -443,7 +424,7 @@ fn history_tells_who_watched() {
         drop(eve);
         agent.is_closed().await;
         drop(agent);
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
         let query = EventQuery { limit: 10, ..EventQuery::default() };
         let told = house.world.hub.store.events(query).await;
         let told: Vec<_> = told
@@ -460,7 +441,7 @@ fn history_tells_who_watched() {
 #[test]
 fn a_word_for_a_viewer_is_heard_between_pictures() {
     let house = house(Rights::REMOTE_CONTROL);
-    tell(&house, async || {
+    house.tell(async || {
         let mut bob = viewer(&house, "bob", b"c").await;
         let agent = showing(&house, b"c").await;
         wait_for(&mut bob, &tile(0, 0, 640, 480, 0)).await;
@@ -470,6 +451,6 @@ fn a_word_for_a_viewer_is_heard_between_pictures() {
         let _ = links[0].mailbox.push(TunnelMessage::End("enough"));
         bob.is_closed().await;
         drop((bob, agent));
-        nothing_is_left(&house).await;
+        house.nothing_is_left().await;
     });
 }

@@ -18,6 +18,7 @@ use super::super::pipe::Stream;
 use super::super::room::{DESKTOP, Room};
 use super::super::session::{Arrived, Deadline, KeepAlive, close};
 use super::super::standing::is_still_himself;
+use super::super::turns::Ticket;
 use super::{Admitted, Desk, WAITING_MAX};
 
 /// Bytes written, and messages read, in one turn; then other tasks have theirs.
@@ -74,7 +75,9 @@ pub(in super::super) async fn watch<P>(
     socket.set_limit(VIEWER_MESSAGE_MAX);
     let keep_alive = KeepAlive::of(room).filter(|_| !query.no_ping);
     let seat = Seat { desk, id };
-    let ended = Watching { seat: &seat, link: &link, socket: &mut socket }.run(keep_alive).await;
+    let ticket = Ticket::default();
+    let mut watching = Watching { seat: &seat, link: &link, socket: &mut socket, ticket };
+    let ended = watching.run(keep_alive).await;
     match ended {
         Ended::Gone => debug!("relay: a viewer of {} has gone", seat.desk.id),
         Ended::Broken(error) => {
@@ -136,6 +139,7 @@ struct Watching<'w> {
     seat: &'w Seat,
     link: &'w TunnelLink,
     socket: &'w mut Socket<Box<dyn Stream>>,
+    ticket: Ticket,
 }
 
 impl Watching<'_> {
@@ -202,10 +206,12 @@ impl Watching<'_> {
             Some(end) if !end.closed => end.waker = Some(cx.waker().clone()),
             _ => return Poll::Ready(Ended::Closed),
         }
-        if let Poll::Ready(ended) = self.poll_write(cx) {
-            return Poll::Ready(ended);
-        }
-        self.poll_read(cx)
+        ready!(desk.room.turns.poll_begin(&mut self.ticket, cx));
+        let before = self.link.sent.get();
+        let ended = self.poll_write(cx);
+        let moved = self.link.sent.get() - before;
+        desk.room.turns.spend(usize::try_from(moved).unwrap_or(usize::MAX));
+        if ended.is_ready() { ended } else { self.poll_read(cx) }
     }
 
     /// Tells the viewer what there is to tell, as far as it listens.
