@@ -336,46 +336,65 @@ fn a_limited_user_gets_no_further_than_its_rights() {
     }
 }
 
-/// Sockets of a process.
-fn sockets(pid: u32) -> usize {
+/// What a process has open: sockets, files, everything.
+fn descriptors(pid: u32) -> Vec<String> {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
-    let is_socket = |file: &fs::DirEntry| {
-        fs::read_link(file.path()).is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
-    };
-    files.filter(is_socket).count()
+    let link = |file: fs::DirEntry| fs::read_link(file.path()).ok();
+    files.filter_map(link).map(|link| link.to_string_lossy().into_owned()).collect()
 }
 
-/// Waits until a process has no more than so many sockets.
-fn wait_for_sockets(pid: u32, most: usize) {
+/// Waits until a process has no more than so much open.
+fn wait_for_descriptors(pid: u32, most: usize) {
     let deadline = Instant::now() + PATIENCE;
-    while sockets(pid) > most {
-        assert!(Instant::now() < deadline, "{} sockets instead of {most}", sockets(pid));
+    while descriptors(pid).len() > most {
+        assert!(Instant::now() < deadline, "more than {most}: {:#?}", descriptors(pid));
         thread::yield_now();
     }
 }
 
 #[test]
 fn killing_either_end_leaves_nothing() {
-    let server = Meshboard::start();
+    // Recorded: each session has a file besides its two sockets.
+    let more = json!({"domains": {"": {"sessionRecording": true}}});
+    let server = Meshboard::start_complete_with(&more);
     let (mut agent, device) = agent(&server);
     let mut control = Control::open(server.port());
-    let base = sockets(server.pid());
     let open = |control: &mut Control| {
-        let (viewer, answer) = control.tunnel(server.port(), &device, 1);
+        let (mut viewer, answer) = control.tunnel(server.port(), &device, 1);
         assert_eq!(answer["result"], "OK");
-        let mut viewer = viewer.connected();
+        assert_eq!(viewer.next(), Some(Message::text("cr")));
         viewer.text("1");
         viewer.binary(b"echo forty-$((6*7))\r");
         viewer.output_with("forty-42");
         viewer
     };
+    let ended = |control: &mut Control| {
+        let mut left = 5;
+        // Five sessions, and their recordings.
+        let mut recordings = 5;
+        while left + recordings > 0 {
+            let event = control.wait_for(|message| message["action"] == "event");
+            left -= usize::from(event["event"]["msgid"] == 10);
+            recordings -= usize::from(event["event"]["action"] == "recording");
+        }
+    };
+    // History opens its files when there is something to tell.
+    drop(open(&mut control));
+    while control.event("recording")["msgid"] != 7 {}
+    let sessions = |server: &Meshboard| {
+        let device = server.meshctrl().device(&device).unwrap_or_default();
+        device["sessions"]["terminal"].is_object()
+    };
+    let base = descriptors(server.pid()).len();
     // Viewers that vanish without a word: the agent's ends go as well, and their terminals.
     let viewers: Vec<_> = (0..5).map(|_| open(&mut control)).collect();
-    assert_eq!(sockets(server.pid()), base + 10);
+    assert_eq!(descriptors(server.pid()).len(), base + 15, "{:#?}", descriptors(server.pid()));
     drop(viewers);
-    wait_for_sockets(server.pid(), base);
-    for _ in 0..5 {
-        while control.event("relaylog")["msgid"] != 10 {}
+    wait_for_descriptors(server.pid(), base);
+    ended(&mut control);
+    let deadline = Instant::now() + PATIENCE;
+    while sessions(&server) {
+        assert!(Instant::now() < deadline, "sessions are shown that are over");
     }
     // An agent that vanishes: its viewers are told.
     let mut viewers: Vec<_> = (0..5).map(|_| open(&mut control)).collect();
@@ -383,8 +402,11 @@ fn killing_either_end_leaves_nothing() {
     for viewer in &mut viewers {
         while viewer.next().is_some() {}
     }
-    wait_for_sockets(server.pid(), base - 1);
-    for _ in 0..5 {
-        while control.event("relaylog")["msgid"] != 10 {}
+    wait_for_descriptors(server.pid(), base - 1);
+    ended(&mut control);
+    assert!(!sessions(&server), "sessions are shown on a device that is gone");
+    for file in fs::read_dir(server.data().join("recordings")).expect("they are there").flatten() {
+        let bytes = fs::read(file.path()).expect("it is ours");
+        assert!(bytes.ends_with(b"MeshCentralMCREC"), "{:?}", file.path());
     }
 }
