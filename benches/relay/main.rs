@@ -54,6 +54,12 @@ const SIZES: [usize; 3] = [64 << 10, 16 << 10, 4 << 10];
 /// Tunnels that are filled until nothing moves any more.
 const STALLED: usize = 10;
 
+/// Tunnels at full speed beside which an idle agent pings, and threads that drive them.
+const CROWD: usize = 200;
+const DRIVERS: usize = 2;
+/// Pings.
+const PINGS: usize = 400;
+
 /// What one server needed.
 struct Report {
     name: &'static str,
@@ -63,6 +69,9 @@ struct Report {
     round_trip: f64,
     /// Microseconds of the same with other tunnels at full speed.
     busy_round_trip: f64,
+    /// Milliseconds that other tunnels at full speed and a stalled one add to the ping of an agent
+    /// that does nothing else: in the median, and at what nineteen of twenty stay below.
+    added_to_ping: [f64; 2],
     /// KiB per tunnel.
     idle: f64,
     /// KiB per tunnel after a megabyte went through each.
@@ -195,7 +204,47 @@ fn measure(
         traffic.join().expect("the traffic flows");
         median
     };
-    Report { name, per_gigabyte, round_trip, busy_round_trip, idle, used, stalled }
+    let added_to_ping = added_to_ping(&mut scene, &mut open);
+    Report { name, per_gigabyte, round_trip, busy_round_trip, added_to_ping, idle, used, stalled }
+}
+
+/// How much longer an agent waits for the answer to a ping while [`CROWD`] tunnels are busy and one
+/// is stalled. It is measured beside the programs that keep them busy, on the same processors.
+fn added_to_ping(scene: &mut Scene, open: &mut impl FnMut(&mut Scene) -> Tunnel) -> [f64; 2] {
+    let alone = pings(&scene.agent);
+    let mut stalled = open(scene);
+    stalled.agent.stuff(SIZES[0]);
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| open(scene)).collect();
+    let stop = AtomicBool::new(false);
+    let crowded = thread::scope(|scope| {
+        for tunnels in crowd.chunks_mut(CROWD / DRIVERS) {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    tunnels.iter_mut().for_each(|tunnel| tunnel.agent.pour(SIZES[0], 1));
+                    tunnels.iter_mut().for_each(|tunnel| tunnel.viewer.skip(SIZES[0], 1));
+                }
+            });
+        }
+        let crowded = pings(&scene.agent);
+        stop.store(true, Relaxed);
+        crowded
+    });
+    [(crowded[0] - alone[0]) * 1e3, (crowded[1] - alone[1]) * 1e3]
+}
+
+/// Seconds an agent waits for the answer to a ping: the median, and what nineteen of twenty
+/// stay below.
+fn pings(agent: &Live) -> [f64; 2] {
+    let mut times: Vec<_> = (0..PINGS)
+        .map(|_| {
+            let start = Instant::now();
+            agent.say(json!({"action": "ping"}));
+            agent.json("pong");
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    [times[PINGS / 2], times[PINGS * 19 / 20]]
 }
 
 /// KiB per tunnel that is full in both directions. Few, because the kernel fills megabytes of its
@@ -249,12 +298,14 @@ fn round_trips(tunnel: Tunnel, count: usize) -> f64 {
 type Row = (&'static str, fn(&Report) -> f64, Option<f64>);
 
 /// What is measured, and its budget.
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 10] = [
     ("CPU s per GB, frames of 64 KB", |report| report.per_gigabyte[0], Some(1.0)),
     ("CPU s per GB, frames of 16 KB", |report| report.per_gigabyte[1], None),
     ("CPU s per GB, frames of 4 KB", |report| report.per_gigabyte[2], None),
     ("µs, round trip of 64 bytes", |report| report.round_trip, Some(100.0)),
     ("µs, the same beside a full stream", |report| report.busy_round_trip, None),
+    ("ms added to a ping by 200 tunnels", |report| report.added_to_ping[0], Some(5.0)),
+    ("ms, the same, 19 of 20 pings", |report| report.added_to_ping[1], None),
     ("KiB per idle tunnel", |report| report.idle, Some(24.0)),
     ("KiB, after a megabyte", |report| report.used, Some(24.0)),
     ("KiB, full and stalled", |report| report.stalled, Some(160.0)),
