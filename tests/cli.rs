@@ -115,12 +115,12 @@ fn a_wrong_configuration_is_status_2_with_file_line_and_column() {
     let ran = meshboard(data, &["check-config"]);
     assert_eq!((ran.status, ran.out.contains("does not exist")), (0, true), "{}", ran.out);
 
-    std::fs::write(&file, "{\n \"settings\": { \"foo\": 1, \"tlsOffload\": true }\n}").unwrap();
+    std::fs::write(&file, "{\n \"settings\": { \"foo\": 1, \"authLog\": true }\n}").unwrap();
     let ran = meshboard(data, &["check-config"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     let place = file.display();
     assert!(ran.out.contains(&format!("{place}:2:16: settings.foo: unknown key")), "{}", ran.out);
-    assert!(ran.out.contains("settings.tlsOffload: known, not supported yet"), "{}", ran.out);
+    assert!(ran.out.contains("settings.authLog: known, not supported yet"), "{}", ran.out);
     let json = meshboard(data, &["check-config", "--json"]).json();
     assert_eq!((&json["valid"], &json["warnings"][0]["line"]), (&true.into(), &2.into()));
 

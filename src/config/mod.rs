@@ -9,6 +9,7 @@ mod features;
 mod parse;
 mod passwords;
 mod place;
+mod proxies;
 mod read;
 mod recording;
 mod redact;
@@ -26,6 +27,7 @@ pub use features::{GuestSharing, MyServer};
 pub use parse::{ConfigError, load, parse};
 pub use passwords::{FactorRules, PasswordRules, TokenRules};
 pub use place::{Place, Problem, Warning, WarningKind};
+pub use proxies::{FrontUrl, Proxies};
 pub use recording::{Recording, RecordingLimits};
 pub use redact::redacted;
 
@@ -76,6 +78,8 @@ pub struct Settings {
     /// `bind` (ours) or `portBind`: address every listener but the status endpoint is bound to,
     /// instead of all of them.
     pub bind: Option<std::net::IpAddr>,
+    /// `tlsOffload` and `trustedProxy`.
+    pub proxies: Proxies,
     /// `WANonly` / `LANonly`.
     pub reach: Reach,
     /// `agentPing`: JSON ping to agents that often.
@@ -242,6 +246,8 @@ pub struct Domain {
     /// `certHash`: further web certificate hashes accepted from agents (a proxy's certificate, a
     /// certificate during rollover).
     pub accepted_tls_hashes: Vec<Key48>,
+    /// `certUrl`: where a proxy's certificate is found, to be accepted from agents as it changes.
+    pub cert_url: Option<FrontUrl>,
     /// `allowedOrigin`: further hosts a browser's `Origin` may name; `*` allows any.
     pub allowed_origins: Vec<String>,
     /// `userSessionIdleTimeout`: how long somebody may do nothing in a browser's session.
@@ -327,6 +333,7 @@ impl Default for Settings {
             agent_port: None,
             agent_alias_port: None,
             bind: None,
+            proxies: Proxies::default(),
             reach: Reach::Lan,
             agent_ping: None,
             agent_pong: None,

@@ -15,6 +15,7 @@ use super::addresses::{self, AddressRules};
 use super::browser;
 use super::passwords;
 use super::place::{Problem, Warning};
+use super::proxies;
 use super::read::{Notes, Section};
 use super::recording::recording;
 use super::tree::{self, Entry, Node, Origin, Table, Value};
@@ -148,6 +149,7 @@ fn settings(section: Section<'_>) -> Settings {
         agent_port: section.port_or_off("agentPort").unwrap_or(standard.agent_port),
         agent_alias_port: section.port("agentAliasPort"),
         bind: bind(&section),
+        proxies: proxies::proxies(&section),
         agent_ping: section.seconds("agentPing").unwrap_or(standard.agent_ping),
         agent_pong: section.seconds("agentPong").unwrap_or(standard.agent_pong),
         agent_idle_timeout: section
@@ -474,6 +476,7 @@ fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
         accepted_tls_hashes: section
             .parsed("certHash", "SHA-384 hashes as 96 hexadecimal digits", tls_hash)
             .unwrap_or_default(),
+        cert_url: proxies::front_url(section),
         allowed_origins: allowed_origins(section),
         idle_timeout: section.minutes("userSessionIdleTimeout"),
         framing: browser::framing(section),

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    BrowserSettings, FactorRules, Framing, PasswordRules, Place, SameSite, TokenRules, WarningKind,
+    BrowserSettings, FactorRules, Framing, FrontUrl, PasswordRules, Place, Proxies, SameSite,
+    TokenRules, WarningKind,
 };
 use crate::model::KeyPin;
 
@@ -54,6 +55,7 @@ fn every_supported_setting_arrives() {
             "mpsCert": "mps.example.com,DE,Example", "mpsAliasHost": "alias.example.com",
             "mpsTlsOffload": true, "mpsHighSecurity": true, "mpsPass": "P@ssw0rd1",
             "mpsAnyPassword": true, "agentPort": 8444, "agentAliasPort": 444, "bind": "127.0.0.1",
+            "tlsOffload": "10.0.0.1", "trustedProxy": ["10.0.0.2"],
             "WANonly": true, "agentPing": 35, "agentPong": 36, "agentIdleTimeout": 100,
             "browserPing": 37, "browserPong": 38, "ignoreAgentHashCheck": true,
             "maxInvalidLogin": {"time": 5, "count": 3, "coolofftime": 20},
@@ -69,7 +71,7 @@ fn every_supported_setting_arrives() {
         "domains": {"": {
             "title": "T", "title2": "T2", "newAccounts": true, "newAccountsRights": ["nonewgroups"],
             "newAccountsUserGroups": "G", "agentInviteCodes": true, "lockAgentDownload": 1,
-            "agentKey": ["a1", "b2"], "loginKey": "c3", "certHash": "H",
+            "agentKey": ["a1", "b2"], "loginKey": "c3", "certHash": "H", "certUrl": "proxy:8443",
             "allowedOrigin": ["a.example.com"], "userConsentFlags": {"desktopNotify": true},
             "passwordRequirements": {"min": 8, "max": 128, "upper": 1, "lower": 2, "numeric": 3,
                 "nonalpha": 4, "reset": 90, "hint": true, "oldPasswordBan": 5,
@@ -104,6 +106,10 @@ fn every_supported_setting_arrives() {
         agent_port: Some(8444),
         agent_alias_port: Some(444),
         bind: Some("127.0.0.1".parse().unwrap()),
+        proxies: Proxies {
+            offload: vec!["10.0.0.1/32".parse().unwrap()],
+            trusted: ["10.0.0.2/32", "10.0.0.1/32"].map(|net| net.parse().unwrap()).into(),
+        },
         reach: Reach::Wan,
         agent_ping: seconds(35),
         agent_pong: seconds(36),
@@ -154,6 +160,7 @@ fn every_supported_setting_arrives() {
         agent_keys: vec!["a1".into(), "b2".into()],
         login_keys: vec!["c3".into()],
         accepted_tls_hashes: vec![Key48([10; 48])],
+        cert_url: Some(FrontUrl::Https { host: "proxy".into(), port: 8443 }),
         allowed_origins: vec!["a.example.com".into()],
         idle_timeout: seconds(600),
         framing: Some(Framing::Only(vec!["https://rmm.example.com".into()])),
@@ -263,6 +270,8 @@ fn a_problem_names_the_key_and_its_place() {
         (r#"{"domains":{"":{"newAccountsRights":["king"]}}}"#, r#"found "king""#),
         (r#"{"domains":{"":{"agentKey":"a b"}}}"#, "letters and digits"),
         (r#"{"domains":{"":{"certHash":"00ff"}}}"#, "96 hexadecimal digits"),
+        (r#"{"domains":{"":{"certUrl":"http://a"}}}"#, "expected https://host"),
+        (r#"{"settings":{"tlsOffload":"a.b"}}"#, "settings.tlsOffload: expected true, or addr"),
         (r#"{"domains":{"":{"limits":{"maxDevices":"many"}}}}"#, "limits.maxDevices: expected"),
         (r#"{"domainDefaults":{"title":[]},"domains":{"a":{}}}"#, "domainDefaults.title: expected"),
     ] {
@@ -308,7 +317,7 @@ fn what_does_nothing_is_a_warning_with_its_place() {
         (r#"{"settings":{"foo":1}}"#, "settings.foo", WarningKind::Unknown),
         (r#"{"Foo":1}"#, "Foo", WarningKind::Unknown),
         (r#"{"smtp":{"host":"x"}}"#, "smtp", not_yet.clone()),
-        (r#"{"settings":{"tlsOffload":true}}"#, "settings.tlsOffload", not_yet.clone()),
+        (r#"{"settings":{"authLog":true}}"#, "settings.authLog", not_yet.clone()),
         (r#"{"settings":{"mongoDb":"x"}}"#, "settings.mongoDb", WarningKind::Moot),
         (r#"{"domains":{"a":{"footer":"x"}}}"#, "domains.a.footer", not_yet),
         (r#"{"domainDefaults":{"foo":"x"}}"#, "domainDefaults.foo", WarningKind::Unknown),

@@ -78,8 +78,6 @@ pub(super) static SETTINGS: Names = Names {
         "agentportbind",
         "agentaliasdns",
         "agentporttls",
-        "tlsoffload",
-        "trustedproxy",
         "cookieencoding",
         "stricttransportsecurity",
         "dbencryptkey",
@@ -167,7 +165,6 @@ pub(super) static SETTINGS: Names = Names {
 /// Keys of a domain.
 pub(super) static DOMAIN: Names = Names {
     later: &[
-        "certurl",
         "auth",
         "authstrategies",
         "ldapoptions",
