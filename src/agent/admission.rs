@@ -5,10 +5,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::hub::held::HeldCause;
 use crate::hub::{AGENT_MAILBOX, AgentLink, Hub, Mailbox};
 use crate::model::{
     AgentFacts, Device, DomainId, Event, EventKind, Group, GroupId, GroupKind, Millis, NodeId,
@@ -26,36 +26,6 @@ const FLAPS_HOLD: u8 = 6;
 const FLAP_WINDOW: u64 = 120_000;
 /// Devices whose disconnects are counted at most.
 const FLAP_TABLE: usize = 4096;
-
-/// Why an authenticated agent is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// Neither the device nor the group it names is known.
-    UnknownGroup,
-    /// The group is not one for agents.
-    WrongGroupKind,
-    /// The domain has as many devices as it may.
-    DeviceLimit,
-    /// The domain has as many connected agents as it may.
-    SessionLimit,
-    /// It connects and disconnects all the time.
-    Flapping,
-    /// The key hash is one no agent ever has.
-    InvalidKey,
-}
-
-impl fmt::Display for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownGroup => "neither the device nor its group is known here",
-            Self::WrongGroupKind => "its group is not one for agents",
-            Self::DeviceLimit => "the domain has reached limits.maxDevices",
-            Self::SessionLimit => "the domain has reached limits.maxAgentSessions",
-            Self::Flapping => "it connects and disconnects all the time",
-            Self::InvalidKey => "its key hash begins with four zero bytes",
-        })
-    }
-}
 
 /// An agent that came in.
 pub struct Admitted {
@@ -147,9 +117,9 @@ pub fn admit(
     domain: &DomainId,
     who: &Identified,
     remote: SocketAddr,
-) -> Result<Admitted, Hold> {
+) -> Result<Admitted, HeldCause> {
     if who.key.0.starts_with(&[0; 4]) {
-        return Err(Hold::InvalidKey);
+        return Err(HeldCause::InvalidKey);
     }
     let node = NodeId::new(domain.clone(), who.key);
     let now = hub.now();
@@ -158,11 +128,11 @@ pub fn admit(
     let reconnects = hub.agent(&node).is_some();
     let sessions = || hub.agents().iter().filter(|a| a.node.domain == *domain).count();
     if !reconnects && limits.max_agent_sessions.is_some_and(|max| sessions() >= max) {
-        return Err(Hold::SessionLimit);
+        return Err(HeldCause::SessionLimit);
     }
     let flaps = flapping.count(&node, now);
     if flaps > FLAPS_HOLD {
-        return Err(Hold::Flapping);
+        return Err(HeldCause::Flapping);
     }
     let recovery = who.caps & caps::RECOVERY != 0;
     let mut ephemeral = who.caps & caps::TEMPORARY != 0;
@@ -177,7 +147,7 @@ pub fn admit(
                 let devices = || hub.store.devices(domain).len();
                 let group = group_for_agents(hub, &GroupId::new(domain.clone(), who.group))?;
                 if limits.max_devices.is_some_and(|max| devices() >= max) {
-                    return Err(Hold::DeviceLimit);
+                    return Err(HeldCause::DeviceLimit);
                 }
                 enroll(hub, node.clone(), &group, who, remote);
                 group
@@ -185,6 +155,7 @@ pub fn admit(
         };
         ephemeral |= group.flags & Group::EPHEMERAL != 0;
     }
+    hub.held.came_in(&node, remote.ip());
     let link = Rc::new(AgentLink {
         node: node.clone(),
         agent_id: who.agent_id,
@@ -222,10 +193,10 @@ pub fn leave(hub: &Hub, flapping: &Flapping, admitted: &Admitted) {
 }
 
 /// The group an agent may be in. A deleted one revives: its agents are still out there.
-fn group_for_agents(hub: &Hub, id: &GroupId) -> Result<Rc<Group>, Hold> {
-    let group = hub.store.group(id).ok_or(Hold::UnknownGroup)?;
+fn group_for_agents(hub: &Hub, id: &GroupId) -> Result<Rc<Group>, HeldCause> {
+    let group = hub.store.group(id).ok_or(HeldCause::UnknownGroup)?;
     if group.kind != GroupKind::Agent {
-        return Err(Hold::WrongGroupKind);
+        return Err(HeldCause::WrongGroupKind);
     }
     if group.deleted.is_none() {
         return Ok(group);
@@ -356,7 +327,7 @@ mod tests {
             Self { hub, flapping: Flapping::default() }
         }
 
-        fn admit(&self, who: &Identified) -> Result<Admitted, Hold> {
+        fn admit(&self, who: &Identified) -> Result<Admitted, HeldCause> {
             let remote = REMOTE.parse().unwrap();
             admit(&self.hub, &self.flapping, &DomainId::default(), who, remote)
         }
@@ -387,14 +358,14 @@ mod tests {
             domain.max_devices = Some(2);
             domain.max_agent_sessions = Some(2);
         });
-        assert_eq!(house.admit(&who(9, 77)).err(), Some(Hold::UnknownGroup));
-        assert_eq!(house.admit(&who(9, 2)).err(), Some(Hold::WrongGroupKind));
-        assert_eq!(house.admit(&who(0, 1)).err(), Some(Hold::InvalidKey));
+        assert_eq!(house.admit(&who(9, 77)).err(), Some(HeldCause::UnknownGroup));
+        assert_eq!(house.admit(&who(9, 2)).err(), Some(HeldCause::WrongGroupKind));
+        assert_eq!(house.admit(&who(0, 1)).err(), Some(HeldCause::InvalidKey));
         let first = house.admit(&who(10, 1)).ok().unwrap();
         house.admit(&who(11, 1)).ok().unwrap();
-        assert_eq!(house.admit(&who(12, 1)).err(), Some(Hold::SessionLimit));
+        assert_eq!(house.admit(&who(12, 1)).err(), Some(HeldCause::SessionLimit));
         leave(&house.hub, &house.flapping, &first);
-        assert_eq!(house.admit(&who(12, 1)).err(), Some(Hold::DeviceLimit));
+        assert_eq!(house.admit(&who(12, 1)).err(), Some(HeldCause::DeviceLimit));
         assert!(house.device(12).is_none());
         assert!(house.admit(&who(10, 1)).is_ok(), "a known device is no new device");
     }
@@ -447,7 +418,7 @@ mod tests {
             assert_eq!(admitted.clear_core, disconnects > FLAPS_CLEAR, "{disconnects}");
             leave(&house.hub, &house.flapping, &admitted);
         }
-        assert_eq!(house.admit(&who(9, 1)).err(), Some(Hold::Flapping));
+        assert_eq!(house.admit(&who(9, 1)).err(), Some(HeldCause::Flapping));
         let later = Millis(house.hub.now().0 + FLAP_WINDOW);
         let node = NodeId::new(DomainId::default(), Key48([9; 48]));
         assert_eq!(house.flapping.count(&node, later), 0, "a new window begins");

@@ -5,8 +5,6 @@
 //! the agent's commands come in any order; each counts once. Nothing is ever refused in words: a
 //! [`Step::Refuse`] means the connection is held and nothing more is said.
 
-use std::fmt;
-
 use crate::identity::certificate::{rsa_public_key, sha384, verify_rsa};
 use crate::model::{Key48, text::clamp};
 
@@ -18,25 +16,12 @@ pub type Signed = [u8; 144];
 /// Why an agent is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It saw a TLS certificate that is not ours.
-    WebHash,
+    /// It saw a TLS certificate that is not ours, with this hash.
+    WebHash(Key48),
     /// Its certificate is not an RSA certificate.
     Certificate,
     /// Its signature does not fit its certificate and our nonce.
     Signature,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::WebHash => {
-                "it saw another TLS certificate than ours (a proxy? its hash can be accepted by \
-                 configuration)"
-            }
-            Self::Certificate => "its certificate is not an RSA certificate",
-            Self::Signature => "its signature is wrong",
-        })
-    }
 }
 
 /// What is to be done.
@@ -122,7 +107,9 @@ impl Handshake {
         }
         match command {
             Command::AuthRequest { hash, nonce } if self.request.is_none() => {
-                let Some(full) = full_hash(hash) else { return self.refuse(Refusal::WebHash) };
+                let Some(full) = full_hash(hash) else {
+                    return self.refuse(Refusal::WebHash(hash));
+                };
                 self.request = Some((hash, nonce));
                 let mut steps = vec![Step::Send(wire::auth_request(hash, &self.server_nonce))];
                 if !self.confirmed {
@@ -361,7 +348,7 @@ mod tests {
                 m[10] ^= 1;
             }
         });
-        assert_eq!(another_certificate, Some(Step::Refuse(Refusal::WebHash)));
+        assert!(matches!(another_certificate, Some(Step::Refuse(Refusal::WebHash(_)))));
         let no_certificate = refused(&|m| {
             if m.starts_with(&[0, 2]) {
                 m[10..60].fill(0);

@@ -1,7 +1,7 @@
 //! One agent's connection without its socket: messages in, effects out.
 //!
 //! ```text
-//! Authenticating ──proof──► Active ──replaced by a clone──► Held
+//! Authenticating ──proof──► Active ──replaced by a clone──► Silenced
 //!        └──────refused────────────────────────────────────► Held
 //! ```
 
@@ -13,11 +13,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::json;
 
-use crate::hub::{AgentCommand, AgentLink, Refused};
-use crate::model::DomainId;
+use crate::hub::held::{self, HeldCause};
+use crate::hub::{AgentCommand, AgentLink, Mailbox, Refused};
+use crate::model::{DomainId, NodeId};
 
 use super::admission::{self, Admitted, Silence};
-use super::auth::{Handshake, Identified, Signed, Step as AuthStep};
+use super::auth::{Handshake, Identified, Refusal, Signed, Step as AuthStep};
 use super::core::{CoreSync, Step as CoreStep};
 use super::package::CoreName;
 use super::reports::{Answer, Reports};
@@ -32,6 +33,8 @@ pub enum Effect {
     Sign(Box<Signed>),
     /// Authenticated: larger messages are allowed, the mailbox is open.
     Admitted(Rc<AgentLink>),
+    /// Refused: all it can be told is to go.
+    Held(Rc<Mailbox<AgentCommand>>),
     /// Send this core image, raw-deflated if the flag is set.
     Upload(CoreName, bool),
     /// The upload was received, or is not waited for any more.
@@ -56,9 +59,9 @@ pub struct Agent {
 enum Phase {
     Authenticating(Box<Handshake>),
     /// Nothing more is said; pings are answered by the socket.
-    Held,
-    /// The same, for an older connection of a device.
-    Silenced(#[expect(dead_code, reason = "counts while it lives")] Silence),
+    Held(#[expect(dead_code, reason = "counts while it lives")] held::Seat),
+    /// The same, for an older connection of a device; `None` on its way out.
+    Silenced(#[expect(dead_code, reason = "counts while it lives")] Option<Silence>),
     Active(Box<Active>),
 }
 
@@ -75,9 +78,12 @@ impl Agent {
         Self { room, domain, remote, phase, effects: VecDeque::new() }
     }
 
-    /// A connection that is held from the start (wrong agent key).
-    pub fn held(room: Rc<Room>, domain: DomainId, remote: SocketAddr) -> Self {
-        Self { room, domain, remote, phase: Phase::Held, effects: VecDeque::new() }
+    /// A connection that is held from the start.
+    pub fn refused(room: Rc<Room>, domain: DomainId, remote: SocketAddr, cause: HeldCause) -> Self {
+        let phase = Phase::Silenced(None);
+        let mut agent = Self { room, domain, remote, phase, effects: VecDeque::new() };
+        agent.refuse(agent.refusal(cause));
+        agent
     }
 
     /// The next effect, in order.
@@ -99,7 +105,7 @@ impl Agent {
     pub fn receive(&mut self, message: &[u8]) {
         let Some(command) = Command::parse(message) else { return };
         match &mut self.phase {
-            Phase::Held | Phase::Silenced(_) => {}
+            Phase::Held(_) | Phase::Silenced(_) => {}
             Phase::Authenticating(handshake) => {
                 let (room, domain) = (&self.room, &self.domain);
                 let steps = handshake.receive(command, |hash| room.full_hash(domain, hash));
@@ -115,14 +121,21 @@ impl Agent {
     pub fn signed(&mut self, certificate: &[u8], signature: &[u8]) {
         let message = wire::auth_verify(certificate, signature);
         // AuthConfirm may have been sent meanwhile: the agent wants our signature all the same.
-        if !matches!(self.phase, Phase::Held | Phase::Silenced(_)) {
+        if !matches!(self.phase, Phase::Held(_) | Phase::Silenced(_)) {
             self.effects.push_back(Effect::Send(message.into()));
         }
     }
 
     /// Takes what other rooms ask of this agent; `None`: a newer connection took its place.
     pub fn command(&mut self, command: Option<AgentCommand>) {
-        let Phase::Active(active) = &mut self.phase else { return };
+        let active = match (&mut self.phase, &command) {
+            (Phase::Active(active), _) => active,
+            // What it was refused for has changed.
+            (Phase::Held(_), Some(AgentCommand::Disconnect)) => {
+                return self.effects.push_back(Effect::Close);
+            }
+            _ => return,
+        };
         match command {
             None => {
                 log::info!(
@@ -131,11 +144,10 @@ impl Agent {
                     self.remote
                 );
                 let silence = self.room.silenced.enter(&active.admitted.link.node);
-                self.hold();
-                match silence {
-                    Some(silence) => self.phase = Phase::Silenced(silence),
-                    None => self.effects.push_back(Effect::Close),
+                if silence.is_none() {
+                    self.effects.push_back(Effect::Close);
                 }
+                self.fall_silent(Phase::Silenced(silence));
             }
             Some(AgentCommand::Json(text)) => {
                 self.effects.push_back(Effect::Send(text.as_bytes().to_vec().into()));
@@ -152,16 +164,34 @@ impl Agent {
         match step {
             AuthStep::Send(message) => self.effects.push_back(Effect::Send(message.into())),
             AuthStep::Sign(data) => self.effects.push_back(Effect::Sign(data)),
-            AuthStep::Refuse(why) => {
-                self.room.hub.metrics.refuse(Refused::AgentAuth);
-                log::warn!("agent at {} is held: {why}", self.remote);
-                self.hold();
+            AuthStep::Refuse(Refusal::WebHash(hash)) => {
+                let hub = &self.room.hub;
+                hub.metrics.refuse(Refused::AgentWebHash);
+                if hub.config().domain(&self.domain).cert_url.is_some() {
+                    hub.fronts.look();
+                }
+                let refusal = self.refusal(HeldCause::WebHash);
+                self.refuse(held::Refusal { hash: Some(hash), ..refusal });
             }
-            AuthStep::ExpectsAnother(id) => log::warn!(
-                "agent at {} expects the server with ServerID {}: its .msh file is not ours",
-                self.remote,
-                id.hex()
-            ),
+            AuthStep::Refuse(why @ (Refusal::Certificate | Refusal::Signature)) => {
+                self.room.hub.metrics.refuse(Refused::AgentAuth);
+                let is_about_certificate = why == Refusal::Certificate;
+                self.refuse(self.refusal(match is_about_certificate {
+                    true => HeldCause::Certificate,
+                    false => HeldCause::Signature,
+                }));
+            }
+            AuthStep::ExpectsAnother(id) => {
+                let hub = &self.room.hub;
+                // It goes by itself.
+                if hub.held.note(&self.refusal(HeldCause::OtherServer), hub.now()).is_news {
+                    log::warn!(
+                        "agent at {} expects the server with ServerID {}: its .msh file is not ours",
+                        self.remote,
+                        id.hex()
+                    );
+                }
+            }
             AuthStep::Authenticated(who) => self.enter(&who),
         }
     }
@@ -170,15 +200,11 @@ impl Agent {
         let (hub, flapping) = (&self.room.hub, &self.room.flapping);
         let admitted = match admission::admit(hub, flapping, &self.domain, who, self.remote) {
             Ok(admitted) => admitted,
-            Err(why) => {
+            Err(cause) => {
                 hub.metrics.refuse(Refused::AgentAdmission);
-                log::warn!(
-                    "agent {} ({}) at {} is held: {why}",
-                    who.key.text(),
-                    who.host_name,
-                    self.remote
-                );
-                return self.hold();
+                let node = Some(NodeId::new(self.domain.clone(), who.key));
+                let name = Some(who.host_name.clone()).filter(|name| !name.is_empty());
+                return self.refuse(held::Refusal { node, name, ..self.refusal(cause) });
             }
         };
         hub.metrics.agent_connects.fetch_add(1, Relaxed);
@@ -238,10 +264,12 @@ impl Agent {
                 CoreStep::Send(bytes) => Effect::Send(bytes.into()),
                 CoreStep::Upload(name) => Effect::Upload(name, compresses),
                 CoreStep::UpdateNatively => Effect::StartUpdate(agent_id, compresses),
-                CoreStep::UpdateThroughCore => match self.room.download_order(agent_id) {
-                    Some(order) => Effect::Send(order.to_string().into_bytes().into()),
-                    None => continue,
-                },
+                CoreStep::UpdateThroughCore => {
+                    match self.room.download_order(agent_id, &self.domain) {
+                        Some(order) => Effect::Send(order.to_string().into_bytes().into()),
+                        None => continue,
+                    }
+                }
                 CoreStep::Stable => {
                     for message in active.reports.greeting() {
                         let text = message.to_string().into_bytes();
@@ -276,10 +304,31 @@ impl Agent {
         }
     }
 
-    fn hold(&mut self) {
+    /// A refusal of somebody who has proven nothing. Whose it is may be known by the address.
+    fn refusal(&self, cause: HeldCause) -> held::Refusal {
+        let (domain, address) = (self.domain.clone(), self.remote.ip().to_canonical());
+        let name = self.room.hub.missing_at(&domain, address);
+        held::Refusal { cause, domain, address, node: None, name, hash: None }
+    }
+
+    /// Says no more, and why not to the people who look after the server.
+    fn refuse(&mut self, refusal: held::Refusal) {
+        let hub = &self.room.hub;
+        let noted = hub.held.note(&refusal, hub.now());
+        let level = if noted.is_news { log::Level::Warn } else { log::Level::Debug };
+        let node = refusal.node.as_ref().map(|node| format!(" {node}")).unwrap_or_default();
+        let name = refusal.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let why = refusal.cause.why();
+        log::log!(level, "agent{node}{name} at {} is held: {why}", self.remote);
+        let seat = hub.held.seat(refusal, noted);
+        self.effects.push_back(Effect::Held(seat.mailbox()));
+        self.fall_silent(Phase::Held(seat));
+    }
+
+    fn fall_silent(&mut self, phase: Phase) {
         self.leave();
         self.effects.push_back(Effect::UploadDone);
-        self.phase = Phase::Held;
+        self.phase = phase;
     }
 
     fn leave(&mut self) {
@@ -373,7 +422,7 @@ mod tests {
                 Effect::Sign(_) => "sign".into(),
                 Effect::Admitted(_) => "admitted".into(),
                 Effect::Upload(name, _) => format!("upload {}", name.as_str()),
-                Effect::UploadDone => continue,
+                Effect::UploadDone | Effect::Held(_) => continue,
                 Effect::StartUpdate(..) => "update".into(),
                 Effect::NextBlock => "block".into(),
                 Effect::Close => "close".into(),
@@ -404,6 +453,32 @@ mod tests {
         agent.signed(b"certificate", b"signature");
         assert_eq!(effects(&mut agent), [""; 0]);
         assert_eq!(scene.room.hub.agent_count(), 0);
+        let held = scene.room.hub.held.list(None).remove(0);
+        assert_eq!((&*held.cause, &*held.address), ("unknownGroup", "198.51.100.7"));
+        assert_eq!(held.name.as_deref(), scene.v["authInfoParsed"]["computerName"].as_str());
+        assert_eq!(held.waiting, 1);
+        drop(agent);
+        assert_eq!(scene.room.hub.held.list(None)[0].waiting, 0);
+    }
+
+    #[test]
+    fn an_agent_behind_a_proxy_waits_until_its_certificate_is_known() {
+        let scene = scene(true);
+        let config = Config::clone(&scene.room.hub.config());
+        scene.room.hub.set_config(Config::default());
+        let mut agent = scene.connect();
+        assert_eq!(scene.play(&mut agent), [""; 0]);
+        let hub = &scene.room.hub;
+        let seen = Key48::from_prefix(&hex(&scene.v["webTlsCertSha384"])).unwrap();
+        assert_eq!(hub.held.list(None)[0].hash, Some(seen.hex()));
+        assert_eq!(hub.metrics.refused(Refused::AgentWebHash), 1);
+        hub.set_config(config);
+        assert_eq!(hub.held.release(|refusal| refusal.cause == HeldCause::WebHash), 1);
+        agent.command(Some(AgentCommand::Disconnect));
+        assert_eq!(effects(&mut agent), ["close"]);
+        let mut again = scene.connect();
+        assert!(scene.play(&mut again).contains(&"admitted".to_owned()));
+        assert_eq!(hub.held.list(None), []);
     }
 
     #[test]

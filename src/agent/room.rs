@@ -87,7 +87,8 @@ impl Room {
 
     /// For the TLS hash an agent sends, the full hash to sign over; `None` if not acceptable.
     pub fn full_hash(&self, domain: &DomainId, hash: Key48) -> Option<Key48> {
-        if let Some(full) = self.tls.full_hash(hash) {
+        let of_proxy = || self.hub.fronts.full_hash(domain, hash);
+        if let Some(full) = self.tls.full_hash(hash).or_else(of_proxy) {
             return Some(full);
         }
         let config = self.hub.config();
@@ -122,14 +123,16 @@ impl Room {
         })
     }
 
-    /// The order to a core to download the binary of agent kind `id` and install it.
-    pub fn download_order(&self, id: u32) -> Option<Value> {
+    /// The order to a core in `domain` to download the binary of agent kind `id` and install it.
+    pub fn download_order(&self, id: u32, domain: &DomainId) -> Option<Value> {
         let binary = self.package()?.binary(id)?;
+        let front = self.hub.fronts.current(domain);
+        let tls_hash = front.map_or_else(|| self.tls.hash(), |front| front.hash);
         Some(json!({
             "action": "agentupdate",
             "url": format!("*/meshagents?id={id}"),
             "hash": binary.sha384.hex().to_lowercase(),
-            "servertlshash": self.tls.hash().hex().to_lowercase(),
+            "servertlshash": tls_hash.hex().to_lowercase(),
         }))
     }
 }

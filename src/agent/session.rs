@@ -18,7 +18,8 @@ use bytes::Bytes;
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 
-use crate::hub::{AgentLink, Refused};
+use crate::hub::held::HeldCause;
+use crate::hub::{AgentCommand, AgentLink, Mailbox, Refused};
 use crate::model::{DomainId, Key48};
 use crate::ws::{self, Message, Socket};
 
@@ -35,30 +36,31 @@ const AUTHENTICATION: Duration = Duration::from_secs(60);
 
 /// Serves one agent until its connection ends.
 ///
-/// `accepted` is false for an agent with a wrong `?key=`: it is held without a word. `place` is
-/// what the connection occupies among those that have proven nothing; it is dropped when the agent
+/// One that is `refused` before it has said anything is held without a word. `place` is what the
+/// connection occupies among those that have proven nothing; it is dropped when the agent
 /// is let in.
 pub async fn run<S, P>(
     room: Rc<Room>,
     mut socket: Socket<S>,
     domain: DomainId,
     remote: SocketAddr,
-    accepted: bool,
+    refused: Option<HeldCause>,
     place: P,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Some(server) = room.server() else { return };
-    let agent = if accepted {
-        let mut nonce = [0; 48];
-        if let Err(error) = getrandom::fill(&mut nonce) {
-            log::error!("no random numbers: {error}");
-            return;
+    let agent = match refused {
+        Some(cause) => Agent::refused(room.clone(), domain, remote, cause),
+        None => {
+            let mut nonce = [0; 48];
+            if let Err(error) = getrandom::fill(&mut nonce) {
+                log::error!("no random numbers: {error}");
+                return;
+            }
+            let handshake = Handshake::new(server.id(), nonce);
+            Agent::new(room.clone(), domain, remote, handshake)
         }
-        let handshake = Handshake::new(server.id(), nonce);
-        Agent::new(room.clone(), domain, remote, handshake)
-    } else {
-        Agent::held(room.clone(), domain, remote)
     };
     socket.set_limit(wire::PREAUTH_LIMIT);
     let config = room.hub.config();
@@ -74,6 +76,7 @@ pub async fn run<S, P>(
         agent,
         place: Some(place),
         link: None,
+        told: None,
         jobs: Vec::new(),
         update: None,
         upload: None,
@@ -96,6 +99,8 @@ struct Session<S, P> {
     /// Kept by agents that are not let in.
     place: Option<P>,
     link: Option<Rc<AgentLink>>,
+    /// What one that is held listens to.
+    told: Option<Rc<Mailbox<AgentCommand>>>,
     jobs: Vec<Job>,
     update: Option<Box<Update>>,
     /// Held while a core is on its way and the agent has not answered.
@@ -124,7 +129,7 @@ struct Update {
 /// What woke the loop.
 enum Wake {
     Message(Message),
-    Mailbox(Option<crate::hub::AgentCommand>),
+    Mailbox(Option<AgentCommand>),
     Done(Done),
     Timer,
     Ended,
@@ -187,8 +192,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P> Session<S, P> {
             }
         }
         if self.socket.queued() < HIGH_WATER {
-            if let Some(link) = &self.link
-                && let Poll::Ready(command) = link.mailbox.poll_next(cx)
+            let mailbox = self.link.as_deref().map(|link| &link.mailbox).or(self.told.as_deref());
+            if let Some(mailbox) = mailbox
+                && let Poll::Ready(command) = mailbox.poll_next(cx)
             {
                 return Poll::Ready(Ok(Wake::Mailbox(command)));
             }
@@ -222,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P> Session<S, P> {
                 self.place = None;
                 self.link = Some(link);
             }
+            Effect::Held(mailbox) => self.told = Some(mailbox),
             Effect::Upload(name, compressed) => self.upload(name, compressed),
             Effect::UploadDone => self.upload = None,
             Effect::StartUpdate(id, zipped) => self.start_update(id, zipped),

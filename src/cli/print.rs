@@ -8,6 +8,7 @@ use tabwriter::TabWriter;
 
 use super::Failure;
 use crate::hub::amt_login::Setup;
+use crate::hub::held::HeldAgent;
 use crate::hub::journal::Attempt;
 use crate::identity::Description;
 use crate::model::{Millis, Seconds};
@@ -148,6 +149,12 @@ pub(super) fn status(status: &Status) -> Result<(), Failure> {
             None => "sound".to_owned(),
         };
         line("store", format!("{health}, {} bytes written", status.store.bytes_written));
+    }
+    for held in &status.held {
+        let name = held.name.as_deref().unwrap_or("an agent");
+        let waiting = if held.waiting > 0 { "waits now" } else { "not now" };
+        let HeldAgent { address, why, times, fix, .. } = held;
+        line("held", format!("{name} at {address}: {why} ({times} times, {waiting}). {fix}"));
     }
     for certificate in &status.certificates {
         match &*certificate.role {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::premises::Premises;
+use crate::hub::held::HeldAgent;
 use crate::hub::machine::Usage;
 use crate::hub::{Hub, Refused};
 use crate::identity::{Description, describe_all};
+use crate::model::User;
 
 /// The body of the answer.
 #[derive(Debug, Serialize)]
@@ -28,6 +30,9 @@ pub(super) struct Health {
     store: Store,
     /// Refusals since the start, by cause.
     refused: BTreeMap<&'static str, u64>,
+    /// Agents that are not let in; for full administrators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<Vec<HeldAgent>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,13 +74,18 @@ impl From<Description> for Certificate {
 }
 
 impl Health {
-    /// At this moment. Certificates are read from their files, in the pool.
-    pub(super) async fn now(hub: &Hub, premises: &Premises) -> Self {
+    /// At this moment, as `reader` may know it. Certificates are read from their files, in the pool.
+    pub(super) async fn now(hub: &Hub, premises: &Premises, reader: &User) -> Self {
         let data = premises.data.clone();
         let (certificates, certificate_errors) =
             blocking::unblock(move || describe_all(&data)).await;
         let (usage, disk) = (Usage::now(), hub.store.health());
         let refused = Refused::ALL.iter().map(|(cause, name)| (*name, hub.metrics.refused(*cause)));
+        let config = hub.config();
+        let scope = match config.settings.manage_cross_domain.contains(&reader.id) {
+            true => None,
+            false => Some(&reader.id.domain),
+        };
         Self {
             version: env!("CARGO_PKG_VERSION"),
             uptime: hub.metrics.uptime().as_secs(),
@@ -92,6 +102,7 @@ impl Health {
                 bytes_written: hub.store.bytes_written(),
             },
             refused: refused.collect(),
+            held: reader.site.is_full().then(|| hub.held.list(scope)),
         }
     }
 }

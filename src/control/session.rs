@@ -249,6 +249,12 @@ impl Session {
         let (hub, facts) = (&self.control.hub, self.control.facts());
         let config = hub.config();
         let domain = &user.id.domain;
+        let front = hub.fronts.current(domain);
+        let tls_hash = front.map_or(facts.tls_hash, |front| front.hash);
+        let expires = match front {
+            Some(front) => front.not_after.map(|end| end.0),
+            None => facts.cert_expires,
+        };
         let recording = config.domain(domain).recording.as_ref();
         let suffix = if domain.is_default() { String::new() } else { format!("/{domain}") };
         let port = if facts.port == 443 { String::new() } else { format!(":{}", facts.port) };
@@ -265,7 +271,7 @@ impl Session {
             "features": features::first(&config, user, &self.login, facts.mps_port != 0),
             "features2": features::second(&config, user, &self.login),
             "languages": ["en"],
-            "tlshash": facts.tls_hash.hex(),
+            "tlshash": tls_hash.hex(),
             "agentCertHash": facts.agent_cert_hash.text(),
             "https": true,
             "redirport": facts.redirect_port,
@@ -287,7 +293,7 @@ impl Session {
             }
         }
         if user.site.is_full()
-            && let Some(end) = facts.cert_expires
+            && let Some(end) = expires
         {
             info.insert("certExpire".into(), end.into());
         }

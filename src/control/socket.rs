@@ -135,7 +135,10 @@ where
     loop {
         let message = hear(socket).await?;
         let proof = control.facts().proof.clone();
-        let is_ours = |hash| proof.as_ref().is_some_and(|p| p.tls.full_hash(hash).is_some());
+        let of_proxy = |hash| control.hub.fronts.full_hash(upgrade.domain, hash).is_some();
+        let is_ours = |hash| {
+            proof.as_ref().is_some_and(|p| p.tls.full_hash(hash).is_some() || of_proxy(hash))
+        };
         match dialog.receive(message.bytes(), is_ours) {
             Step::Wait => {}
             Step::Refuse(refusal) => return Err(refusal),

@@ -34,11 +34,13 @@ pub enum Refused {
     AmtTls,
     /// A tunnel of Intel AMT did not log in as it should.
     AmtAuth,
+    /// The agent sees another TLS certificate than ours: a proxy ends TLS.
+    AgentWebHash,
 }
 
 impl Refused {
     /// Every cause with its name in metrics.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 13] = [
         (Self::Overload, "overload"),
         (Self::Tls, "tls"),
         (Self::Http, "http"),
@@ -51,6 +53,7 @@ impl Refused {
         (Self::Banned, "banned"),
         (Self::AmtTls, "amt_tls"),
         (Self::AmtAuth, "amt_auth"),
+        (Self::AgentWebHash, "agent_web_hash"),
     ];
 }
 

@@ -9,6 +9,8 @@ pub mod amt_script;
 mod amt_tunnels;
 mod connection;
 pub mod documents;
+pub mod fronts;
+pub mod held;
 pub mod journal;
 pub mod machine;
 mod mailbox;
@@ -21,6 +23,7 @@ mod tunnels;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,12 +31,14 @@ use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::model::{
-    Clock, Connectivity, Device, Event, EventKind, Group, GroupKind, LinkTarget, Millis, NodeId,
-    Rights, SessionId, Target, User, UserId, rights::Subject,
+    Clock, Connectivity, Device, DomainId, Event, EventKind, Group, GroupKind, LinkTarget, Millis,
+    NodeId, Rights, SessionId, Target, User, UserId, rights::Subject,
 };
 use crate::store::Store;
 
 use documents::{GroupDocument, KnownAccount, NodeDocument};
+use fronts::Fronts;
+use held::Held;
 
 pub use amt_tunnels::{AmtTunnel, ByteStream, Carrier, Opening, TunnelKind};
 pub use mailbox::{Full, Mailbox, Weight};
@@ -156,6 +161,10 @@ pub struct Hub {
     pub metrics: std::sync::Arc<Metrics>,
     /// Sessions through the relay.
     pub tunnels: Rc<Tunnels>,
+    /// Agents that are not let in.
+    pub held: Rc<Held>,
+    /// Certificates of proxies in front of the server.
+    pub fronts: Fronts,
     config: RefCell<Rc<Config>>,
     clock: Clock,
     started: Instant,
@@ -177,6 +186,8 @@ impl Hub {
             store,
             metrics: std::sync::Arc::default(),
             tunnels,
+            held: Rc::default(),
+            fronts: Fronts::default(),
             config: RefCell::new(Rc::new(config)),
             clock: Clock::new(floor, started.elapsed()),
             started,
@@ -337,6 +348,17 @@ impl Hub {
             return true;
         }
         false
+    }
+
+    /// The name of the one device that was last at `address` and is not connected now; `None` if
+    /// there is none, or more.
+    pub fn missing_at(&self, domain: &DomainId, address: IpAddr) -> Option<String> {
+        let address = address.to_canonical().to_string();
+        let devices = self.store.devices(domain);
+        let mut there = devices.iter().filter(|device| {
+            device.ip.as_ref().is_some_and(|ip| *ip == *address) && self.agent(&device.id).is_none()
+        });
+        there.next().filter(|_| there.next().is_none()).map(|device| device.name.clone())
     }
 
     /// The connected agent of a device.

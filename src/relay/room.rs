@@ -27,7 +27,7 @@ use super::wire::{Pass, Rauth, Speech, Target, TunnelQuery, fresh_id, relay_valu
 pub struct Room {
     pub(super) hub: Rc<Hub>,
     cookies: CookieKey,
-    /// SHA-384 of the web certificate, which agents compare.
+    /// SHA-384 of the web certificate, which agents compare unless a proxy shows them its own.
     tls_hash: Cell<Key48>,
     table: RefCell<Table<Sender<Arrived>>>,
     calls: RefCell<Calls>,
@@ -217,8 +217,9 @@ impl Room {
             false => form_urlencoded::byte_serialize(id.as_bytes()).collect(),
         };
         let value = format!("*/{prefix}{page}?{label}id={id}&rauth={pass}");
-        let (hub, hash) = (&self.hub, self.tls_hash.get());
-        Some(command::tunnel(hub, introduction, value, target, hash))
+        let front = self.hub.fronts.current(&introduction.device.id.domain);
+        let hash = front.map_or(self.tls_hash.get(), |front| front.hash);
+        Some(command::tunnel(&self.hub, introduction, value, target, hash))
     }
 
     /// Whether sessions of this number are shared.

@@ -1,5 +1,7 @@
 //! Everything a request may need.
 
+use std::cell::Cell;
+use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,6 +68,7 @@ pub struct App {
     pub unproven: Rc<Slots>,
     /// The HTTPS port bound.
     pub port: u16,
+    told_of_plain_speaker: Cell<bool>,
 }
 
 impl App {
@@ -102,6 +105,7 @@ impl App {
             mps,
             server_config,
             port,
+            told_of_plain_speaker: Cell::default(),
         }))
     }
 
@@ -110,6 +114,17 @@ impl App {
         let facts = facts(&self.hub, &self.agents, self.port, &self.mps);
         self.relay.set_tls_hash(facts.tls_hash);
         self.control.set_facts(facts);
+    }
+
+    /// Somebody speaks HTTP without TLS who may not: perhaps the proxy, under an address that nobody
+    /// thought of. Said once.
+    pub fn tell_of_plain_speaker(&self, address: IpAddr) {
+        if !self.told_of_plain_speaker.replace(true) {
+            log::warn!(
+                "{address} speaks plain HTTP to the HTTPS port: if it is your proxy, name it in \
+                 tlsOffload"
+            );
+        }
     }
 
     /// The name people reach the server by: `cert`, or whatever name they used.

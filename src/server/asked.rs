@@ -8,6 +8,8 @@ use hyper::header;
 use crate::control::auth::Upgrade;
 use crate::model::DomainId;
 
+use super::forwarded::Scheme;
+
 /// The headers that matter for who somebody is and may do.
 pub struct Asked {
     /// The tenant.
@@ -18,6 +20,7 @@ pub struct Asked {
     pub query: String,
     /// `Sec-Fetch-Site`: whose page caused the request.
     pub fetch_site: Option<String>,
+    scheme: Scheme,
     host: Option<String>,
     origin: Option<String>,
     meshauth: Option<String>,
@@ -36,6 +39,7 @@ impl Asked {
             remote,
             query: request.uri().query().unwrap_or_default().to_owned(),
             fetch_site: text("sec-fetch-site"),
+            scheme: Scheme::of(request.extensions()),
             host: text(header::HOST.as_str()),
             origin: text(header::ORIGIN.as_str()),
             meshauth: text("x-meshauth"),
@@ -49,7 +53,7 @@ impl Asked {
         Upgrade {
             domain: &self.domain,
             remote: self.remote,
-            scheme: "https",
+            scheme: self.scheme.as_str(),
             host: self.host.as_deref(),
             origin: self.origin.as_deref(),
             query: &self.query,

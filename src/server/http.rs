@@ -1,8 +1,8 @@
 //! From an accepted socket to a routed request.
 //!
-//! TLS handshakes and plain HTTP requests each have a bounded set of places ([`super::slots`]) and
-//! time limits at every stage. A request that upgrades leaves both: its socket moves into a task of
-//! its own, and HTTP's buffers are freed.
+//! TLS handshakes (or the first byte of proxies that end TLS) and HTTP requests each have a bounded
+//! set of places ([`super::slots`]) and time limits at every stage. A request that upgrades leaves
+//! both: its socket moves into a task of its own, and HTTP's buffers are freed.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,14 +22,14 @@ use hyper::{Request, Response, StatusCode};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use crate::hub::Refused;
-use crate::tls;
 
 use super::answer::{Body, text};
 use super::app::{App, Port};
 use super::routes;
+use super::transport::{self, Opening, Transport};
 use super::upgrade::Upgraded;
 
-/// Time for a TLS handshake.
+/// Time for a TLS handshake, or for the first byte of a connection without.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time for the headers of a request, counted anew for each on a kept connection.
 const HEADERS: Duration = Duration::from_secs(15);
@@ -46,12 +46,11 @@ pub async fn serve_tls(app: Rc<App>, listener: TcpListener, port: Port) {
         let slots = app.handshakes.clone();
         let metrics = app.hub.metrics.clone();
         let evicted = slots.spawn(remote.ip(), async move {
-            let config = app.server_config.clone();
-            match within(HANDSHAKE, tls::accept(stream, config)).await {
-                Ok(tls) => {
+            match within(HANDSHAKE, open(&app, stream, remote)).await {
+                Ok(transport) => {
                     let slots = app.requests.clone();
                     let ip = remote.ip();
-                    slots.spawn(ip, serve_http(app, Box::new(tls), remote, port));
+                    slots.spawn(ip, serve_http(app, transport, remote, port));
                 }
                 Err(error) => {
                     app.hub.metrics.refuse(Refused::Tls);
@@ -63,6 +62,21 @@ pub async fn serve_tls(app: Rc<App>, listener: TcpListener, port: Port) {
             metrics.refuse(Refused::Overload);
         }
     }
+}
+
+/// Does the TLS handshake; a proxy that ends TLS (`tlsOffload`) may do without.
+async fn open(app: &App, stream: TcpStream, remote: SocketAddr) -> io::Result<Upgraded> {
+    let config = app.hub.config();
+    let proxies = &config.settings.proxies;
+    if !proxies.offload.is_empty() && transport::opening(&stream).await? == Opening::Plain {
+        if proxies.may_speak_plainly(remote.ip()) {
+            return Ok(Box::new(Transport::Plain(stream)));
+        }
+        app.tell_of_plain_speaker(remote.ip());
+    }
+    // Without the configuration: a handshake takes its time.
+    drop(config);
+    transport::accept(stream, app.server_config.clone()).await.map(Box::new)
 }
 
 /// The next connection; `None` after an error that a pause may mend (no file descriptors left).
@@ -104,7 +118,7 @@ pub(super) async fn within<T>(
     or(future, late).await
 }
 
-async fn serve_http(app: Rc<App>, tls: Upgraded, remote: SocketAddr, port: Port) {
+async fn serve_http(app: Rc<App>, transport: Upgraded, remote: SocketAddr, port: Port) {
     let metrics = app.hub.metrics.clone();
     let service = service_fn(move |request| {
         let app = app.clone();
@@ -115,7 +129,7 @@ async fn serve_http(app: Rc<App>, tls: Upgraded, remote: SocketAddr, port: Port)
         .header_read_timeout(HEADERS)
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADER_FIELDS)
-        .serve_connection(FuturesIo::new(tls), service)
+        .serve_connection(FuturesIo::new(transport), service)
         .with_upgrades();
     if let Err(error) = connection.await {
         // A peer that goes away between requests is no news.

@@ -10,6 +10,8 @@ pub mod domain;
 pub mod downloads;
 pub mod files;
 pub mod form;
+pub mod forwarded;
+mod fronts;
 pub mod http;
 pub mod invite;
 mod listen;
@@ -24,6 +26,7 @@ pub mod session;
 pub mod setup;
 pub mod slots;
 pub mod status;
+pub mod transport;
 pub mod upgrade;
 pub mod visits;
 

@@ -14,6 +14,7 @@ use crate::control::auth::{self, AtGate};
 use crate::control::request::REQUEST_MAX;
 use crate::control::socket;
 use crate::hub::Refused;
+use crate::hub::held::HeldCause;
 use crate::model::DomainId;
 use crate::relay;
 
@@ -23,6 +24,7 @@ use super::asked::Asked;
 use super::domain;
 use super::downloads::{self, Reader};
 use super::files;
+use super::forwarded;
 use super::invite;
 use super::mps;
 use super::page;
@@ -32,15 +34,16 @@ use super::setup;
 use super::upgrade::{is_upgrade, upgrade};
 use super::visits;
 
-/// Answers one request.
+/// Answers one request; `peer` is who sent it to us, its client or a proxy.
 pub async fn route(
     app: Rc<App>,
-    request: Request<Incoming>,
-    remote: SocketAddr,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
     port: Port,
 ) -> Response<Body> {
     app.hub.metrics.http_requests.fetch_add(1, Relaxed);
     let config = app.hub.config();
+    let remote = forwarded::look_behind(&config.settings.proxies, &mut request, peer);
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
     let uri = request.uri().clone();
     let (domain, path) = domain::resolve(&config, host, uri.path());
@@ -98,11 +101,16 @@ pub async fn route(
                 // The RSA key is still being made: an HTTP error gives the agent proper back-off.
                 return unavailable();
             };
-            let accepted = has_agent_key(&app, &settings.agent_keys, &uri, remote)
-                && permits(&config.settings.agent_addresses, &settings.agent_addresses);
+            let refused = if !has_agent_key(&app, &settings.agent_keys, &uri) {
+                Some(HeldCause::AgentKey)
+            } else if !permits(&config.settings.agent_addresses, &settings.agent_addresses) {
+                Some(HeldCause::Address)
+            } else {
+                None
+            };
             let agents = app.agents.clone();
             upgrade(&app, request, remote, agent::wire::PREAUTH_LIMIT, move |socket, place| {
-                agent::session::run(agents, socket, domain, remote, accepted, place)
+                agent::session::run(agents, socket, domain, remote, refused, place)
             })
         }
         ("meshagents" | "meshsettings", _) => {
@@ -247,11 +255,10 @@ async fn pages(
 }
 
 /// Whether an agent brings one of the domain's keys, if there are any.
-fn has_agent_key(app: &App, keys: &[String], uri: &hyper::Uri, remote: SocketAddr) -> bool {
+fn has_agent_key(app: &App, keys: &[String], uri: &hyper::Uri) -> bool {
     let accepted = keys.is_empty() || query(uri, "key").is_some_and(|key| keys.contains(&key));
     if !accepted {
         app.hub.metrics.refuse(Refused::AgentKey);
-        log::warn!("agent at {remote} is held: its agent key is missing or wrong");
     }
     accepted
 }

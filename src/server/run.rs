@@ -20,6 +20,7 @@ use crate::control::premises::Premises;
 use crate::control::{self, statistics};
 use crate::files::Cabinet;
 use crate::hub::Hub;
+use crate::hub::held::HeldCause;
 use crate::identity::tls::WebTls;
 use crate::identity::{self, Names, Role};
 use crate::store::{self, Store};
@@ -27,6 +28,7 @@ use crate::store::{self, Store};
 use super::admin::{AdminContext, Live, Ports, Reload, socket};
 use super::app::{App, Failure, Port};
 use super::backups;
+use super::fronts;
 use super::http;
 use super::listen::Sockets;
 use super::process;
@@ -123,6 +125,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     spawn(Box::pin(control::housekeeping::run(app.control.clone())));
     spawn(Box::pin(sample(app.clone())));
     spawn(Box::pin(remove_unfinished(files)));
+    spawn(Box::pin(fronts::run(hub.clone())));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
     announce_setup(&app);
     log::info!("serving https://{}:{}/", app.public_name(None), app.public_port());
@@ -321,6 +324,9 @@ async fn reload(app: &Rc<App>, data: &Path, reread: &Reread) {
     match reread() {
         Ok((config, warnings)) => {
             app.hub.set_config(config);
+            // Whatever somebody was refused for may have changed.
+            app.hub.held.release(|_| true);
+            app.hub.fronts.look();
             app.control.set_premises(Premises::new(data, warnings));
             app.refresh_facts();
             log::info!("configuration read again; ports change at the next start");
@@ -379,6 +385,7 @@ async fn watch_certificate(app: Rc<App>, data: PathBuf, names: Names) {
             Ok(web) => {
                 log::info!("web certificate replaced, SHA-384 {}", web.hash.hex());
                 tls.replace(web);
+                app.hub.held.release(|refusal| refusal.cause == HeldCause::WebHash);
                 app.refresh_facts();
                 seen = now;
             }

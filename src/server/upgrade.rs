@@ -5,23 +5,22 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use async_net::TcpStream;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use smol_hyper::rt::FuturesIo;
 
 use crate::hub::Refused;
-use crate::tls::TlsStream;
 use crate::ws::{self, Socket};
 
 use super::answer::{Body, text};
 use super::app::App;
 use super::slots::Place;
+use super::transport::Transport;
 
 /// A socket as it comes out of an upgrade. Boxed, because futures move it around and would keep
 /// room for its kilobyte and more at every stage.
-pub type Upgraded = Box<TlsStream<TcpStream>>;
+pub type Upgraded = Box<Transport>;
 
 /// Answers a WebSocket upgrade with 101 and hands the socket to `serve`, which runs in a task of
 /// its own, together with the place it occupies until `serve` drops it. Messages of more than

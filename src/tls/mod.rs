@@ -11,6 +11,7 @@
 #[cfg(feature = "legacy-amt")]
 pub mod legacy;
 mod scratch;
+mod shown;
 
 use std::io;
 use std::pin::Pin;
@@ -22,6 +23,8 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+
+pub use shown::shown_certificate;
 
 use scratch::{READ_MAX, RECORD, SEALED_MAX, with_incoming, with_outgoing};
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::AdminContext;
 use crate::agent::package::Package;
 use crate::control::setup;
+use crate::hub::held::HeldAgent;
 use crate::identity::{Description, describe_all};
 use crate::server::process::Usage;
 
@@ -42,6 +43,8 @@ pub struct Status {
     pub certificates: Vec<Description>,
     /// Certificate files that cannot be read, and why.
     pub certificate_errors: Vec<String>,
+    /// Agents that are not let in; what happened last first.
+    pub held: Vec<HeldAgent>,
     /// The flat files.
     pub store: StoreState,
 }
@@ -115,6 +118,7 @@ pub(super) async fn status(ctx: &AdminContext) -> Status {
         agent_package,
         certificates,
         certificate_errors,
+        held: hub.held.list(None),
         store: StoreState {
             degraded: health.degraded,
             unwritten: health.unwritten_records,

@@ -8,6 +8,25 @@ export interface Certificate {
   notAfter: string;
 }
 
+/** An agent that is not let in, and why, in the server's words. */
+export interface Held {
+  cause: string;
+  why: string;
+  /** What would help. */
+  fix: string;
+  address: string;
+  name?: string | null;
+  node?: string | null;
+  /** The certificate it sees, if that is why. */
+  hash?: string | null;
+  /** Milliseconds since 1970. */
+  first: number;
+  last: number;
+  times: number;
+  /** Connections of it that wait at this moment. */
+  waiting: number;
+}
+
 /** The answer to `serverhealth`. */
 export interface Health {
   version?: string;
@@ -23,6 +42,8 @@ export interface Health {
   store?: { degraded?: string | null; unwritten: number; bytesWritten: number };
   /** Refusals since the start, by cause. */
   refused?: Record<string, number>;
+  /** What happened last first; full administrators are told. */
+  held?: Held[];
 }
 
 interface Cause {
@@ -31,9 +52,13 @@ interface Cause {
 }
 
 const CAUSES: Record<string, Cause> = {
+  agent_web_hash: {
+    words: "Agents that see another certificate",
+    fix: "A proxy ends TLS before this server. Set certUrl to the proxy's address; do not switch the check off.",
+  },
   agent_auth: {
     words: "Agents that could not prove who they are",
-    fix: "Usually a proxy that ends TLS before this server. Put the hash of its certificate into certHash; do not switch the check off.",
+    fix: "Mostly no agents at all. One of yours has a damaged database: install it again.",
   },
   agent_admission: {
     words: "Agents without a place here",
@@ -89,6 +114,18 @@ export function refusals(refused: Record<string, number>): Refusal[] {
       (a, b) =>
         Number(b.cause.startsWith("agent")) - Number(a.cause.startsWith("agent")) || b.number - a.number,
     );
+}
+
+/** Agents of one trouble together, those that wait now first. */
+export function troubles(held: Held[]): { why: string; fix: string; agents: Held[] }[] {
+  const groups = new Map<string, { why: string; fix: string; agents: Held[] }>();
+  for (const agent of held) {
+    const group = groups.get(agent.cause);
+    if (group) group.agents.push(agent);
+    else groups.set(agent.cause, { why: agent.why, fix: agent.fix, agents: [agent] });
+  }
+  const waiting = ({ agents }: { agents: Held[] }) => agents.some((agent) => agent.waiting > 0);
+  return [...groups.values()].sort((a, b) => Number(waiting(b)) - Number(waiting(a)));
 }
 
 const MONTH = 30 * 86_400_000;

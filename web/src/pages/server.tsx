@@ -5,8 +5,16 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useFrames } from "../app/hooks.ts";
 import { client, me, server, store, tryAsk } from "../app/state.ts";
 import type { Frame } from "../control/wire.ts";
-import { bytes, date, grouped, plain, span } from "../model/format.ts";
-import { agents, expiring, refusals, type Certificate, type Health } from "../model/health.ts";
+import { ago, bytes, date, grouped, plain, span } from "../model/format.ts";
+import {
+  agents,
+  expiring,
+  refusals,
+  troubles,
+  type Certificate,
+  type Health,
+  type Held,
+} from "../model/health.ts";
 import { isAdministrator } from "../model/rights.ts";
 import { Badge, Button, Card, Facts, Icon, Notice, Waiting, Words } from "../parts/basic.tsx";
 import { now } from "../parts/clock.ts";
@@ -40,6 +48,7 @@ export default function Server() {
         </Notice>
       )}
       <Warnings />
+      {health?.held && health.held.length > 0 && <HeldAgents held={health.held} />}
       <Now health={health} />
       <Plot />
       <div class="cards">
@@ -150,7 +159,47 @@ function Plot() {
   );
 }
 
-/** "Why is my agent offline": what was refused since the start, and the safe way to mend it. */
+/** "Why is my agent offline": who waits at the door, why, and the safe way to mend it. */
+function HeldAgents({ held }: { held: Held[] }) {
+  return (
+    <Card title="Agents that are not let in">
+      {troubles(held).map(({ why, fix, agents }) => (
+        <div key={why}>
+          <p>
+            <strong>Because {plain(why)}.</strong> <span class="muted">{plain(fix)}</span>
+          </p>
+          <ul class="items">
+            {agents.map((agent) => (
+              <HeldAgent key={`${agent.address} ${agent.node ?? ""}`} agent={agent} />
+            ))}
+          </ul>
+        </div>
+      ))}
+    </Card>
+  );
+}
+
+function HeldAgent({ agent }: { agent: Held }) {
+  return (
+    <li>
+      <div class="what">
+        <strong>{agent.name ? plain(agent.name) : "An agent"}</strong>
+        <span class="small muted">
+          at {plain(agent.address)}, {ago(agent.last, now.value)}
+          {agent.times > 1 && `, ${grouped(agent.times)} times`}
+        </span>
+        {agent.hash && (
+          <div class="small muted" style={{ overflowWrap: "anywhere" }}>
+            sees the certificate {plain(agent.hash)}
+          </div>
+        )}
+      </div>
+      {agent.waiting > 0 && <Badge kind="warn">waits</Badge>}
+    </li>
+  );
+}
+
+/** What was refused since the start, and the safe way to mend it. */
 function Refusals({ refused }: { refused: Record<string, number> }) {
   const list = refusals(refused);
   return (

@@ -5,7 +5,7 @@ import type { Device, Group, User } from "../../src/control/wire.ts";
 import { parse, to } from "../../src/app/router.ts";
 import { ago, bytes, memory, plain, span, state, system, systemName } from "../../src/model/format.ts";
 import { readHardware, readInterfaces, size } from "../../src/model/hardware.ts";
-import { agents, refusals } from "../../src/model/health.ts";
+import { agents, refusals, troubles, type Held } from "../../src/model/health.ts";
 import { installers } from "../../src/model/install.ts";
 import { share, stretches } from "../../src/model/power.ts";
 import { effective, FULL, summary } from "../../src/model/rights.ts";
@@ -162,6 +162,21 @@ test("install commands carry the prefix of the tenant and an escaped group", () 
   assert.match(first?.command ?? "", /https:\/\/board:8443\/cust2 'a@b\$c'$/);
   const [, shell] = installers("windows", new URL("https://board/"), "a@b$c");
   assert.match(shell?.command ?? "", /meshid=a%40b%24c&/);
+});
+
+test("held agents stand together by their trouble, those that wait first", () => {
+  const held = (cause: string, address: string, waiting: number): Held => {
+    const words = { why: cause, fix: "", first: 1, last: 2, times: 1 };
+    return { cause, address, waiting, ...words };
+  };
+  const list = [held("a", "1", 0), held("b", "2", 1), held("a", "3", 0)];
+  assert.deepEqual(
+    troubles(list).map(({ why, agents }) => [why, agents.map(({ address }) => address)]),
+    [
+      ["b", ["2"]],
+      ["a", ["1", "3"]],
+    ],
+  );
 });
 
 test("refusals of agents come first, measurements in order", () => {

@@ -3,8 +3,9 @@
 use super::*;
 use crate::control::premises::Premises;
 use crate::hub::Refused;
+use crate::hub::held::{self, HeldCause};
 use crate::identity::cookie::{AUTH_LIFETIME, CookieKey, LOGIN_KEY};
-use crate::model::{Event, EventKind, Secret, Target, User, UserId};
+use crate::model::{Event, EventKind, Key48, Secret, Target, User, UserId};
 use std::time::Duration;
 
 #[test]
@@ -179,6 +180,15 @@ fn the_server_tells_how_it_is_without_telling_where_its_keys_are() {
     premises.agent_package.replace(Some("1.1.55".into()));
     world.control.set_premises(premises);
     world.hub.metrics.refuse(Refused::AgentAuth);
+    let refusal = held::Refusal {
+        cause: HeldCause::WebHash,
+        domain: world.domain(),
+        address: [198, 51, 100, 7].into(),
+        node: None,
+        name: Some("pump".into()),
+        hash: Some(Key48([10; 48])),
+    };
+    world.hub.held.note(&refusal, Millis(5));
     let health = ask(&world.session("admin"), &json!({"action": "serverhealth"})).remove(0);
     assert_eq!((&health["agents"], &health["devices"]), (&json!(1), &json!(1)));
     assert_eq!(health["agentPackage"], "1.1.55");
@@ -189,6 +199,18 @@ fn the_server_tells_how_it_is_without_telling_where_its_keys_are() {
     assert_eq!(health["certificates"][0]["notAfter"].as_str().unwrap().len(), 24);
     assert!(health["certificates"][0].get("key").is_none());
     assert_eq!(health["certificateErrors"].as_array().unwrap().len(), 1, "{health}");
+    let held = &health["held"][0];
+    assert_eq!((&held["cause"], &held["address"]), (&json!("webHash"), &json!("198.51.100.7")));
+    assert_eq!((&held["name"], &held["hash"]), (&json!("pump"), &json!("0A".repeat(48))));
+    assert_eq!(
+        (&held["first"], &held["times"], &held["waiting"]),
+        (&json!(5), &json!(1), &json!(0))
+    );
+    assert!(held["fix"].as_str().unwrap().contains("certUrl"));
+    // Who makes backups is not told of devices.
+    world.user("keeper", SiteRights::BACKUP);
+    let health = ask(&world.session("keeper"), &json!({"action": "serverhealth"})).remove(0);
+    assert_eq!((&health["agents"], health.get("held")), (&json!(1), None));
 }
 
 #[test]
