@@ -33,6 +33,12 @@ impl MeshCtrl {
         Self::with(port, &["--loginuser", user, "--loginkey", key])
     }
 
+    /// Logs in with name and password, without TLS.
+    pub fn plain(port: u16, user: &str, password: &str) -> Self {
+        let secure = Self::new(port, user, password);
+        Self { url: secure.url.replace("wss", "ws"), ..secure }
+    }
+
     fn with(port: u16, login: &[&str]) -> Self {
         let login = login.iter().map(|option| (*option).to_owned()).collect();
         Self { url: format!("wss://127.0.0.1:{port}"), login }

@@ -18,6 +18,7 @@ pub mod installation;
 pub mod libmeshctrl;
 pub mod meshboard;
 pub mod meshctrl;
+pub mod nginx;
 pub mod package;
 pub mod player;
 pub mod ports;
