@@ -378,9 +378,16 @@ fn killing_either_end_leaves_nothing() {
             recordings -= usize::from(event["event"]["action"] == "recording");
         }
     };
+    let files = || descriptors(server.pid()).iter().filter(|d| d.ends_with(".mcrec")).count();
+    let sockets = || descriptors(server.pid()).iter().filter(|d| d.starts_with("socket")).count();
     // History opens its files when there is something to tell.
+    let calm = sockets();
     drop(open(&mut control));
     while control.event("recording")["msgid"] != 7 {}
+    let deadline = Instant::now() + PATIENCE;
+    while files() > 0 || sockets() > calm {
+        assert!(Instant::now() < deadline, "{:#?}", descriptors(server.pid()));
+    }
     let sessions = |server: &Meshboard| {
         let device = server.meshctrl().device(&device).unwrap_or_default();
         device["sessions"]["terminal"].is_object()
@@ -388,7 +395,7 @@ fn killing_either_end_leaves_nothing() {
     let base = descriptors(server.pid()).len();
     // Viewers that vanish without a word: the agent's ends go as well, and their terminals.
     let viewers: Vec<_> = (0..5).map(|_| open(&mut control)).collect();
-    assert_eq!(descriptors(server.pid()).len(), base + 15, "{:#?}", descriptors(server.pid()));
+    assert_eq!(files(), 5, "{:#?}", descriptors(server.pid()));
     drop(viewers);
     wait_for_descriptors(server.pid(), base);
     ended(&mut control);
