@@ -48,6 +48,43 @@ fn hostile_ids_are_refused_and_paths_lead_nowhere() {
 }
 
 #[test]
+fn what_pages_without_an_account_are_sent_opens_nothing() {
+    let house = House::open();
+    let neighbour = house.agent(0);
+    let port = house.port();
+    let node = neighbour.node().replace('@', "%40").replace('$', "%24");
+    let chat = format!("meshmessenger/{node}/user//{ADMIN}");
+    assert_eq!(status(&get(port, "/sharing")), 404);
+    assert_eq!(status(&get(port, "/sharing?c=AAAA")), 404);
+    let long = format!(r#"{{"c":"{}"}}"#, "A".repeat(9000));
+    let by_token = format!(r#"{{"id":"{chat}","c":"AAAAAAAAAAAAAAAAAAAAAA"}}"#);
+    let by_nothing = format!(r#"{{"id":"{chat}"}}"#);
+    for (path, more, body, expected) in [
+        ("/sharing", "", r#"{"c":"AAAA"}"#, 404),
+        ("/sharing", "", r#"{"c":"","p":2}"#, 404),
+        ("/sharing", "", r#"{"c":5}"#, 400),
+        ("/sharing", "", "", 400),
+        ("/sharing", "", "[[[[", 400),
+        ("/sharing", "", &*long, 413),
+        ("/sharing", "Origin: https://evil.example\r\n", r#"{"c":"AAAA"}"#, 403),
+        ("/messenger", "", &*by_token, 404),
+        ("/messenger", "", r#"{"id":"meshmessenger/","c":""}"#, 404),
+        ("/messenger", "", &*by_nothing, 401),
+        ("/messenger", "Cookie: __Host-session=AAAA\r\n", &*by_nothing, 401),
+        ("/messenger", "Sec-Fetch-Site: cross-site\r\n", &*by_token, 403),
+    ] {
+        let request = format!(
+            "POST {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n{more}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = exchange(port, request.as_bytes());
+        assert_eq!(status(&answer), expected, "{path} {more} {:.80}: {answer}", body);
+        assert!(!answer.contains("rauth") && !answer.contains("cookie\":"), "{answer}");
+    }
+    house.is_well(&neighbour);
+}
+
+#[test]
 fn the_first_account_is_made_only_with_the_code_from_the_log() {
     let server = Meshboard::start_empty();
     let port = server.port();
