@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{Common, Failure, link, print};
 use crate::backup::restore as restoring;
 use crate::backup::{self, Contents, schedule};
+use crate::server::admin::{Reply, Request};
 use crate::store::{Options, Store};
 
 /// Standard input or output.
@@ -17,12 +18,23 @@ pub(super) fn make(common: &Common, file: &Path, phrase: Option<&Path>) -> Resul
     if !common.data.is_dir() {
         return Err(Failure::failed(format!("there is no folder {}", common.data.display())));
     }
+    save(common);
     let made = if file == Path::new(STREAM) {
         backup::write(&common.data, io::stdout().lock(), phrase.as_deref()).map(drop)
     } else {
         schedule::write_file(&common.data, file, phrase.as_deref())
     };
     made.map_err(Failure::failed)
+}
+
+/// Has a running server write what it has in memory only. A backup without it is still one.
+fn save(common: &Common) {
+    let why = match link::ask_server(common, &Request::Save) {
+        Ok(None | Some(Reply::Done(_))) => return,
+        Ok(Some(Reply::Refused(why))) => why,
+        Err(failure) => failure.text,
+    };
+    print::note(&format!("The backup may lack what the server changed last: {why}"));
 }
 
 pub(super) fn verify(common: &Common, file: &Path, phrase: Option<&Path>) -> Result<(), Failure> {

@@ -96,8 +96,8 @@ enum Command {
     },
     /// Write a backup of the data folder: records, keys, configuration, files of users
     ///
-    /// It can be made at any time, also while the server runs; changes of the last seconds may be
-    /// missing. The stock agents and recordings are not part of it.
+    /// It can be made at any time, also while the server runs, which first writes what it has in
+    /// memory only. The stock agents and recordings are not part of it.
     Backup {
         /// The file to write; - is standard output
         file: PathBuf,

@@ -19,7 +19,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
+use crate::model::{DomainId, Key48, SiteRights, Storage, UserGroupId, UserId};
 
 pub use addresses::AddressRules;
 pub use browser::{BrowserSettings, Framing, SameSite};
@@ -131,6 +131,8 @@ pub struct Settings {
     pub agent_addresses: AddressRules,
     /// `autoBackup`: backups by themselves; `None` makes none.
     pub auto_backup: Option<BackupPlan>,
+    /// `storage` (ours): how soon what changes is written to disk.
+    pub storage: Storage,
     /// `statusPort` (ours): loopback port of the status endpoint; `None` switches it off.
     pub status_port: Option<u16>,
 }
@@ -359,6 +361,7 @@ impl Default for Settings {
             user_addresses: AddressRules::default(),
             agent_addresses: AddressRules::default(),
             auto_backup: None,
+            storage: Storage::Durable,
             status_port: Some(8087),
         }
     }

@@ -22,7 +22,7 @@ use super::tree::{self, Entry, Node, Origin, Table, Value};
 use super::{
     BackupPlan, Config, CookieIp, Domain, InterUser, LoginLimit, Reach, Settings, features, table,
 };
-use crate::model::{DomainId, Key48, SiteRights, UserGroupId, UserId};
+use crate::model::{DomainId, Key48, SiteRights, Storage, UserGroupId, UserId};
 
 /// Largest file that is read, in bytes.
 const FILE_MAX: u64 = 1 << 20;
@@ -184,6 +184,7 @@ fn settings(section: Section<'_>) -> Settings {
         user_addresses: addresses(&section, "user"),
         agent_addresses: addresses(&section, "agent"),
         auto_backup: auto_backup(&section),
+        storage: storage(&section),
         status_port: section.port_or_off("statusPort").unwrap_or(standard.status_port),
     };
     let settings = distinct_ports(&section, settings);
@@ -279,6 +280,18 @@ fn login_limit(section: &Section<'_>, name: &str) -> Option<LoginLimit> {
     };
     limit.finish(&table::NONE);
     Some(parsed)
+}
+
+fn storage(section: &Section<'_>) -> Storage {
+    let Some(found) = section.find("storage") else { return Storage::default() };
+    let word = match &found.node.value {
+        Value::Text(word) => Storage::from_word(word),
+        _ => None,
+    };
+    word.unwrap_or_else(|| {
+        section.problem(&found, "expected durable, coalesced or volatile");
+        Storage::default()
+    })
 }
 
 fn cookie_ip(section: &Section<'_>) -> CookieIp {

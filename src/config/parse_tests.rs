@@ -63,6 +63,7 @@ fn every_supported_setting_arrives() {
             "sessionTime": 20, "sessionSameSite": "lax", "allowFraming": true,
             "noAgentUpdate": true, "minifyCore": true, "agentUpdateBlockSize": 2048,
             "allowLoginToken": true, "manageAllDeviceGroups": ["user//admin"], "statusPort": 9999,
+            "storage": "Coalesced",
             "manageCrossDomain": ["user//Root"], "interUserMessaging": ["user/a/bob"],
             "lockAgentDownload": true, "desktopMultiplex": true,
             "autoBackup": {"backupIntervalHours": 12, "keepLastDaysBackup": 3, "maxMegabytes": 5,
@@ -145,6 +146,7 @@ fn every_supported_setting_arrives() {
             folder: Some("/media/stick".into()),
             passphrase: Some("phrase".into()),
         }),
+        storage: Storage::Coalesced,
         status_port: Some(9999),
     };
     assert_eq!(config.settings, expected);
@@ -224,6 +226,19 @@ fn numbers_and_switches_may_be_quoted() {
     assert_eq!((settings.port, settings.redir_port), (Some(8443), None));
     assert_eq!(settings.agent_ping, Some(Duration::from_secs(35)));
     assert!(settings.no_agent_update && settings.minify_core);
+}
+
+#[test]
+fn storage_is_one_of_three_words() {
+    for storage in Storage::ALL {
+        assert_eq!(settings_of(&format!(r#""storage":"{}""#, storage.as_str())).storage, storage);
+    }
+    assert_eq!(settings_of(r#""port":443"#).storage, Storage::Durable);
+    for wrong in [r#""fast""#, "1", "true"] {
+        let problems = parse(&format!(r#"{{"settings":{{"storage":{wrong}}}}}"#), []).unwrap_err();
+        let problem = format!("{problems:?}");
+        assert!(problem.contains("durable, coalesced or volatile"), "{problem}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod network;
 pub mod record;
 pub mod rights;
+mod storage;
 pub mod text;
 pub mod time;
 pub mod uuid;
@@ -26,6 +27,7 @@ pub use record::{
     Secret, User, UserGroup,
 };
 pub use rights::{Rights, SiteRights};
+pub use storage::Storage;
 pub use time::{Clock, Millis, Seconds, Utc};
 pub use uuid::Uuid;
 pub use witness::Witness;

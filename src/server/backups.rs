@@ -18,14 +18,17 @@ pub(super) async fn run(hub: Rc<Hub>, data: PathBuf) {
         // At first too: agents come back first, the disk has time.
         Timer::after(LOOK).await;
         let Some(plan) = hub.config().settings.auto_backup.clone() else { continue };
-        let (data, now) = (data.clone(), hub.now());
-        let made = blocking::unblock(move || {
-            schedule::is_due(&plan, &data, now).then(|| schedule::run(&plan, &data, now))
-        });
-        match made.await {
-            None => {}
-            Some(Ok(file)) => log::info!("backup written to {}", file.display()),
-            Some(Err(error)) => log::error!("no backup: {error}"),
+        let (folder, now, looking) = (data.clone(), hub.now(), plan.clone());
+        if !blocking::unblock(move || schedule::is_due(&looking, &folder, now)).await {
+            continue;
+        }
+        if let Err(error) = hub.store.save().await {
+            log::error!("the backup lacks what changed last: {error}");
+        }
+        let data = data.clone();
+        match blocking::unblock(move || schedule::run(&plan, &data, now)).await {
+            Ok(file) => log::info!("backup written to {}", file.display()),
+            Err(error) => log::error!("no backup: {error}"),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::hub::Hub;
 use crate::hub::held::HeldCause;
 use crate::identity::tls::WebTls;
 use crate::identity::{self, Names, Role};
+use crate::model::Storage;
 use crate::store::{self, Store};
 
 use super::admin::{AdminContext, Live, Ports, Reload, socket};
@@ -55,10 +56,17 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     if let Some(stage) = backup::restore::interrupted(&data) {
         return Err(super::half_restored(&stage).into());
     }
-    let (store, report) = Store::open(&data, store::Options::default())?;
+    let storage = config.settings.storage;
+    let (store, report) = Store::open(&data, store::Options { storage, ..Default::default() })?;
     match report.lost {
         Some(_) => log::error!("{report}"),
         None => log::info!("{report}"),
+    }
+    if storage == Storage::Volatile {
+        log::warn!(
+            "storage is volatile: what changes from now on is lost unless the server is stopped \
+             cleanly"
+        );
     }
     let hub = Hub::new(store.clone(), config, report.floor);
     // Commits resolve only while this runs.

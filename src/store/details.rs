@@ -20,7 +20,7 @@ use super::codec::{DetailHead, DetailsGone, Fingerprint, Kind, Stored};
 use super::disk::{self, Disk};
 use super::driver::{Backoff, Failure, Machine, Next, Now};
 use super::frame::{self, Frame};
-use super::journal::LAZY;
+use super::pace::Pace;
 use super::{Detail, DetailKind};
 
 const DETAILS: &str = "details";
@@ -81,6 +81,9 @@ pub(super) struct Details {
     flight: Option<Flight>,
     copy_pause: Duration,
     flush: bool,
+    /// Everything there is now is due.
+    save: bool,
+    pace: Pace,
     backoff: Backoff,
     refused: u64,
 }
@@ -129,9 +132,16 @@ impl Details {
             flight: None,
             copy_pause: Duration::ZERO,
             flush: false,
+            save: false,
+            pace: Pace::default(),
             backoff: Backoff::new("the details file"),
             refused: 0,
         }
+    }
+
+    /// The same at another pace.
+    pub(super) fn at(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Whether the file was read, or cannot be.
@@ -292,20 +302,23 @@ impl Machine for Details {
         if self.waiting.is_empty() && self.gone.is_empty() {
             self.since = None;
         }
-        let lazy = self.since.map(|since| since + LAZY);
-        let due = self.waiting_bytes >= BATCH || self.flush;
-        let farewell = self.flush && self.unsynced;
+        let lazy = self.since.zip(self.pace.lazy).map(|(since, lazy)| since + lazy);
+        let urgent = self.flush || self.save;
+        let due = self.waiting_bytes >= BATCH && self.pace.lazy.is_some() || urgent;
+        let farewell = urgent && self.unsynced;
         if farewell || self.since.is_some() && (due || lazy.is_some_and(|at| now.mono >= at)) {
             let gone: Vec<_> = std::mem::take(&mut self.gone).into_iter().collect();
             let documents: Vec<_> = self.waiting.values().cloned().collect();
             self.since = None;
             self.flight = Some(Flight::Append { documents: documents.clone(), gone: gone.clone() });
-            let (at, sync) = (self.len, self.flush);
+            let (at, sync) = (self.len, urgent);
             return Next::Work(Work::Append { at, gone, documents, sync });
         }
+        self.save = false;
         let garbage = self.len - self.live;
         let worth = garbage > GARBAGE && garbage > self.len / 2;
-        if worth && !self.flush && now.mono >= self.copy_pause {
+        let may_copy = !self.flush && self.pace.lazy.is_some() && now.mono >= self.copy_pause;
+        if worth && may_copy {
             let mut places: Vec<_> = index.iter().map(|(k, e)| (k.clone(), e.place)).collect();
             places.sort_by_key(|(_, place)| place.at);
             self.flight = Some(Flight::Copy);
@@ -367,6 +380,11 @@ impl Machine for Details {
 
     fn flush(&mut self) {
         self.flush = true;
+        self.backoff.last_chance();
+    }
+
+    fn save(&mut self) {
+        self.save = true;
         self.backoff.last_chance();
     }
 

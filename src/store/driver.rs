@@ -84,6 +84,8 @@ pub(super) trait Machine {
     fn done(&mut self, outcome: Result<Self::Done, Failure>, now: Now);
     /// The server stops: everything is due at once, and failures are retried once.
     fn flush(&mut self);
+    /// Everything there is now is due at once; what comes later is not.
+    fn save(&mut self);
     /// Why something is not on disk, if the last attempt failed.
     fn trouble(&self) -> Option<&str>;
 }

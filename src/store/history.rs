@@ -12,9 +12,8 @@ use std::time::Duration;
 use super::disk::{self, Disk};
 use super::driver::{Backoff, Failure, Machine, Next, Now};
 use super::frame;
+use super::pace::Pace;
 
-/// How long entries are buffered.
-const LAZY: Duration = Duration::from_secs(60);
 /// Bytes of entries that are written without waiting longer.
 const PAGE: usize = 64 << 10;
 /// Longest entry in bytes; a longer one is not kept.
@@ -70,6 +69,9 @@ pub(super) struct History {
     unsynced: bool,
     flight: Option<usize>,
     flush: bool,
+    /// Everything there is now is due.
+    save: bool,
+    pace: Pace,
     backoff: Backoff,
     lost: u64,
 }
@@ -100,9 +102,20 @@ impl History {
             unsynced: false,
             flight: None,
             flush: false,
+            save: false,
+            pace: Pace::default(),
             backoff: Backoff::new(series.title),
             lost: 0,
         }
+    }
+
+    /// The same at another pace.
+    pub(super) fn at(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.flush || self.save
     }
 
     /// Takes the entry that `write` appends. Returns whether a page became full.
@@ -132,7 +145,8 @@ impl History {
         }
         self.pages.push_back(Arc::new(std::mem::take(&mut self.buffer)));
         if self.pages.len() > BACKLOG && self.flight.is_none() {
-            if self.lost == 0 {
+            // Without a disk's help it is meant to be so.
+            if self.lost == 0 && self.pace.history.is_some() {
                 log::error!("the oldest unwritten part of {} is lost", self.series.name);
             }
             self.lost += 1;
@@ -187,7 +201,7 @@ impl History {
             total -= oldest.len;
             drop.push(oldest.number);
         }
-        Work::Append { series, to, pages, drop, sync: self.flush }
+        Work::Append { series, to, pages, drop, sync: self.is_urgent() }
     }
 }
 
@@ -206,12 +220,14 @@ impl Machine for History {
             self.flight = Some(0);
             return Next::Work(Work::Survey(self.series));
         }
-        let due = self.since.map(|since| since + LAZY);
-        if self.flush || due.is_some_and(|at| now.mono >= at) {
+        let due = self.since.zip(self.pace.history).map(|(since, lazy)| since + lazy);
+        if self.is_urgent() || due.is_some_and(|at| now.mono >= at) {
             self.turn_page();
         }
-        let farewell = self.flush && self.unsynced;
-        if self.pages.is_empty() && !farewell {
+        let farewell = self.is_urgent() && self.unsynced;
+        let waits = self.pace.history.is_none() && !self.is_urgent();
+        if self.pages.is_empty() && !farewell || waits {
+            self.save = false;
             return Next::Sleep(due);
         }
         Next::Work(self.append())
@@ -274,6 +290,11 @@ impl Machine for History {
 
     fn flush(&mut self) {
         self.flush = true;
+        self.backoff.last_chance();
+    }
+
+    fn save(&mut self) {
+        self.save = true;
         self.backoff.last_chance();
     }
 

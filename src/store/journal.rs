@@ -1,8 +1,8 @@
 //! The journal of `state`: when frames go to disk, and when they are safe there.
 //!
 //! Records are appended to a buffer and numbered. Whoever awaits a commit makes everything up to
-//! its number urgent: one write, one fsync, for all that wait. What nobody awaits is written within
-//! [`LAZY`] and left to the system to bring to the medium. When the file has outgrown its content,
+//! its number urgent: one write, one fsync, for all that wait. What nobody awaits is written soon
+//! ([`Pace`]) and left to the system to bring to the medium. When the file has outgrown its content,
 //! a snapshot is written beside it and takes its place; what changes meanwhile goes behind the
 //! snapshot, so the old file stays as it was until the new one is complete.
 //!
@@ -15,14 +15,13 @@ use super::NotDurable;
 use super::codec::{self, SnapshotEnd};
 use super::disk::Disk;
 use super::driver::{Backoff, Failure, Next};
+use super::pace::Pace;
 
 /// Name of the file.
 pub(super) const STATE: &str = "state";
 /// Name of a snapshot that is not complete yet.
 pub(super) const STATE_NEW: &str = "state.new";
 
-/// How long a record that nobody awaits may stay in memory.
-pub(super) const LAZY: Duration = Duration::from_secs(5);
 /// Bytes of such records that are written without waiting longer.
 const BATCH: usize = 64 << 10;
 /// Bytes kept for a disk that refuses them. Beyond, a snapshot of memory is the cheaper way.
@@ -81,6 +80,9 @@ pub(super) struct Journal {
     /// Whether the name of the file is known to be safe in the folder.
     named: bool,
     flush: bool,
+    /// Everything there is now is due.
+    save: bool,
+    pace: Pace,
     backoff: Backoff,
 }
 
@@ -122,8 +124,22 @@ impl Journal {
             flight: None,
             named: false,
             flush: false,
+            save: false,
+            pace: Pace::default(),
             backoff: Backoff::new("the state file"),
         }
+    }
+
+    /// The same at another pace.
+    pub(super) fn at(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        // Who writes only now and then writes what is in memory, not how it came to be.
+        self.rewrite |= pace.lazy.is_none();
+        self
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.flush || self.save
     }
 
     /// Takes a frame and returns its number.
@@ -148,7 +164,10 @@ impl Journal {
 
     /// What to tell whoever waits for a record; `None` while it is under way.
     pub(super) fn verdict(&self, number: u64, now: Duration) -> Option<Result<(), NotDurable>> {
-        if number <= self.synced {
+        if number <= self.synced || self.pace.lazy.is_none() {
+            return Some(Ok(()));
+        }
+        if !self.pace.awaits_disk && self.backoff.error().is_none() {
             return Some(Ok(()));
         }
         let error = self.backoff.error()?;
@@ -170,6 +189,12 @@ impl Journal {
         if let Some(until) = self.backoff.pause(now) {
             return sleep(Some(until));
         }
+        if self.pace.lazy.is_none() && self.snapshot.is_none() {
+            self.save &= self.last > self.synced;
+            if !self.is_urgent() || self.flush && self.rewrite && self.last == self.synced {
+                return sleep(None);
+            }
+        }
         if self.cut {
             self.flight = Some(Flight::Cut);
             return Step::Next(Next::Work(Work::Cut { good: self.len }));
@@ -182,10 +207,12 @@ impl Journal {
         if self.rewrite || self.snapshot.is_some() || self.snapshot_is_due(now) {
             return self.next_of_snapshot();
         }
-        let sync = self.awaited > self.synced || self.flush && self.last > self.synced;
-        let lazy = self.since.map(|since| since + LAZY);
-        let due = sync || self.pending.len() >= BATCH || lazy.is_some_and(|at| now >= at);
-        if !due {
+        let lazy = self.since.zip(self.pace.lazy).map(|(since, lazy)| since + lazy);
+        let full = self.pending.len() >= BATCH || lazy.is_some_and(|at| now >= at);
+        let awaited = self.awaited > self.synced && (self.pace.awaits_disk || full);
+        let sync = awaited || self.is_urgent() && self.last > self.synced;
+        if !sync && !full {
+            self.save = false;
             return sleep(lazy);
         }
         let bytes = Arc::new(std::mem::take(&mut self.pending));
@@ -269,7 +296,10 @@ impl Journal {
                     (self.len, self.base) = (at, base);
                     self.synced = upto;
                 }
-                self.rewrite = false;
+                self.rewrite = self.pace.lazy.is_none() && !self.flush;
+                if self.rewrite {
+                    self.pending = Vec::new();
+                }
                 self.named = true;
                 self.backoff.succeeded();
             }
@@ -320,6 +350,12 @@ impl Journal {
     /// Everything is due at once.
     pub(super) fn flush(&mut self) {
         self.flush = true;
+        self.backoff.last_chance();
+    }
+
+    /// Everything there is now is due.
+    pub(super) fn save(&mut self) {
+        self.save = true;
         self.backoff.last_chance();
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Rooms see values ([`crate::model`]) and this handle. A write changes memory at once and returns
 //! a [`Commit`]; awaiting it waits until the record is on disk (group commit), dropping it with
-//! [`Commit::later`] leaves it to the next batch.
+//! [`Commit::later`] leaves it to the next batch. [`Options::storage`] may ask for less.
 //!
 //! Below the handle each kind of file has a sans-I/O machine that decides what is written when
 //! (`journal` and `records`: `state`; `details`; `history`: `events-*`, `power-*`), all in frames of
@@ -17,6 +17,7 @@ pub mod frame;
 mod history;
 mod journal;
 mod old;
+mod pace;
 mod records;
 mod recovery;
 mod state;
@@ -33,8 +34,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::model::event::Event;
 use crate::model::{
     AmtAccess, AmtPolicy, Ban, Clock, Device, Document, DomainId, Factors, Group, GroupId,
-    LastSeen, LoginToken, Millis, NodeId, Rights, Secret, Share, User, UserGroup, UserGroupId,
-    UserId, rights,
+    LastSeen, LoginToken, Millis, NodeId, Rights, Secret, Share, Storage, User, UserGroup,
+    UserGroupId, UserId, rights,
 };
 
 use codec::{EventForm, PowerForm, Stored};
@@ -43,6 +44,7 @@ use disk::{Disk, Folder};
 use driver::{Lane, Machine, Now, Site};
 use history::{History, Series};
 use journal::Journal;
+use pace::Pace;
 use records::Records;
 use state::State;
 
@@ -52,9 +54,11 @@ pub use disk::OpenError;
 pub use recovery::{Lost, Report, examine};
 pub use values::{Detail, DetailKind, EventQuery, PastEvent, PowerChange, Record, RecordKey};
 
-/// How much history is kept.
+/// How soon what is written, and how much history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// How soon.
+    pub storage: Storage,
     /// Bytes of events on disk; the oldest sixteenth goes when they are used up.
     pub events_quota: u64,
     /// Bytes of power changes on disk, likewise.
@@ -65,9 +69,15 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 16 MiB of events (some 60,000), 4 MiB of power changes (some 250,000), snapshots from 1 MiB.
+    /// Durable; 16 MiB of events (some 60,000), 4 MiB of power changes (some 250,000), snapshots
+    /// from 1 MiB.
     fn default() -> Self {
-        Self { events_quota: 16 << 20, power_quota: 4 << 20, snapshot_from: 1 << 20 }
+        Self {
+            storage: Storage::Durable,
+            events_quota: 16 << 20,
+            power_quota: 4 << 20,
+            snapshot_from: 1 << 20,
+        }
     }
 }
 
@@ -137,11 +147,12 @@ impl Core {
             quota: options.power_quota,
         };
         let on_disk = disk.is_some();
+        let pace = Pace::of(options.storage);
         Self {
-            records: Lane::new(Records::new(state, journal)),
-            details: Lane::new(Details::new(on_disk)),
-            events: Lane::new(History::new(events, on_disk)),
-            power: Lane::new(History::new(power, on_disk)),
+            records: Lane::new(Records::new(state, journal.at(pace))),
+            details: Lane::new(Details::new(on_disk).at(pace)),
+            events: Lane::new(History::new(events, on_disk).at(pace)),
+            power: Lane::new(History::new(power, on_disk).at(pace)),
             disk,
             now,
             watch: RefCell::default(),
@@ -239,16 +250,34 @@ impl Store {
     /// What the disk said, if something is still only in memory.
     pub async fn close(&self) -> Result<(), NotDurable> {
         let core = &*self.core;
-        let records = self.settle(&core.records).await;
-        let details = self.settle(&core.details).await;
-        let events = self.settle(&core.events).await;
-        let power = self.settle(&core.power).await;
+        let records = self.settle(&core.records, Machine::flush).await;
+        let details = self.settle(&core.details, Machine::flush).await;
+        let events = self.settle(&core.events, Machine::flush).await;
+        let power = self.settle(&core.power, Machine::flush).await;
         records.and(details).and(events).and(power)
     }
 
-    async fn settle<M: Machine>(&self, lane: &Lane<M>) -> Result<(), NotDurable> {
+    /// Brings everything there is now to disk, as [`Self::close`] does, and goes on as before: for
+    /// a backup.
+    ///
+    /// # Errors
+    /// What the disk said, if something is still only in memory.
+    pub async fn save(&self) -> Result<(), NotDurable> {
+        let core = &*self.core;
+        let records = self.settle(&core.records, Machine::save).await;
+        let details = self.settle(&core.details, Machine::save).await;
+        let events = self.settle(&core.events, Machine::save).await;
+        let power = self.settle(&core.power, Machine::save).await;
+        records.and(details).and(events).and(power)
+    }
+
+    async fn settle<M: Machine>(
+        &self,
+        lane: &Lane<M>,
+        urge: impl FnOnce(&mut M),
+    ) -> Result<(), NotDurable> {
         let Some(disk) = &self.core.disk else { return Ok(()) };
-        lane.machine.borrow_mut().flush();
+        urge(&mut lane.machine.borrow_mut());
         lane.work(&Site { disk, now: &|| self.core.now() }).await;
         match lane.machine.borrow().trouble() {
             Some(error) => Err(NotDurable(error.to_owned())),

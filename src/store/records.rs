@@ -27,7 +27,7 @@ pub(super) struct Records {
     /// When the last batch of what was seen was written.
     batched: Duration,
     flush: bool,
-    /// A last batch, at least for the wall time, is due because the server stops.
+    /// A batch, at least for the wall time, is due because the server stops or everything is saved.
     farewell: bool,
 }
 
@@ -98,6 +98,11 @@ impl Machine for Records {
     fn flush(&mut self) {
         (self.flush, self.farewell) = (true, true);
         self.journal.flush();
+    }
+
+    fn save(&mut self) {
+        self.farewell = true;
+        self.journal.save();
     }
 
     fn trouble(&self) -> Option<&str> {

@@ -177,7 +177,7 @@ pub fn configure(data: &Path, port: u16) {
 }
 
 /// The same; the sections of `more` are added, its settings win.
-fn configure_with(data: &Path, port: u16, more: &Value) {
+pub fn configure_with(data: &Path, port: u16, more: &Value) {
     let mut config = json!({
         "settings": {
             "cert": "127.0.0.1",

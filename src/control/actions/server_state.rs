@@ -124,6 +124,8 @@ pub(super) fn backup(call: &Call) -> Answer<'_> {
     call.audit(format_args!("asked for a backup"));
     Answer::later(async move {
         let data = premises.data.clone();
+        // What cannot be written now is told by everything else; the rest is worth a backup.
+        let _ = call.hub().store.save().await;
         let made = blocking::unblock(move || schedule::run(&plan, &data, now)).await;
         let result = match made {
             Ok(file) => format!("Backup written to {}", file.display()),

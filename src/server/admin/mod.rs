@@ -95,6 +95,8 @@ pub enum Request {
     LoginKey,
     /// The agent package on disk has changed.
     ReloadAgents,
+    /// A backup is about to be made: everything is to be on disk.
+    Save,
     /// The last connections of Intel AMT.
     MpsJournal {
         /// Beginning of the address; empty for any.
@@ -187,6 +189,8 @@ pub enum Answer {
     LoginKey(String),
     /// The agent package was loaded again.
     Reloaded,
+    /// Everything is on disk.
+    Saved,
     /// Connections, newest first.
     MpsJournal(Vec<Attempt>),
     /// What to enter.
@@ -254,6 +258,10 @@ async fn answer(ctx: &AdminContext, request: Request) -> Result<Answer, String> 
                 (live.reload_agents)().await;
             }
             Ok(Answer::Reloaded)
+        }
+        Request::Save => {
+            ctx.hub.store.save().await.map_err(|error| error.to_string())?;
+            Ok(Answer::Saved)
         }
         Request::MpsJournal { address, uuid } => amt::journal(ctx, &address, &uuid),
         Request::MpsSetup { domain, group } => {

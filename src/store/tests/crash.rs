@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::model::Storage;
 
 /// Versions of each secret in the order they were put (`None`: removed), and how many of them are
 /// known to be acknowledged.
@@ -63,7 +64,12 @@ async fn scenario(store: &Store, ledger: &RefCell<Ledger>) {
     }
 }
 
-const SMALL: Options = Options { events_quota: 1 << 20, power_quota: 1 << 20, snapshot_from: 2000 };
+const SMALL: Options = Options {
+    storage: Storage::Durable,
+    events_quota: 1 << 20,
+    power_quota: 1 << 20,
+    snapshot_from: 2000,
+};
 
 fn run_until(fail: Fail) -> (Arc<FakeDisk>, Ledger) {
     let disk = FakeDisk::new();

@@ -6,6 +6,7 @@ mod fake;
 mod files;
 mod golden;
 mod recovery;
+mod storage;
 
 use std::cell::Cell;
 use std::future::Future;
