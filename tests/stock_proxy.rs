@@ -35,7 +35,7 @@ fn the_stock_agent_lives_behind_nginx_that_ends_tls() {
     let port = Nginx::port();
     let settings = json!({"tlsOffload": ADDRESS, "agentAliasPort": port});
     let server = Meshboard::start_complete_with(&json!({"settings": settings}));
-    let nginx = Nginx::start(port, &format!("http://127.0.0.1:{}", server.port()));
+    let mut nginx = Nginx::start(port, &format!("http://127.0.0.1:{}", server.port()));
     let meshctrl = MeshCtrl::new(port, ADMIN, PASSWORD);
     // It speaks to the port directly, with TLS, all the same.
     let group = server.add_group("office");

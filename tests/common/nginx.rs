@@ -23,6 +23,7 @@ pub struct Nginx {
     process: Process,
     folder: TempDir,
     port: u16,
+    renewals: usize,
 }
 
 impl Nginx {
@@ -47,7 +48,7 @@ impl Nginx {
                 .args(["-e", "stderr"]);
         });
         process.wait_for_line(|line| line.contains("start worker process "));
-        Self { process, folder, port }
+        Self { process, folder, port, renewals: 0 }
     }
 
     /// A port for one that starts later.
@@ -73,25 +74,25 @@ impl Nginx {
         sha384(&shown.expect("nginx does TLS")).hex()
     }
 
-    /// Gives it another certificate, as a renewal does; connections stay.
+    /// Gives it another certificate, as a renewal does; connections stay. Its hash.
     ///
     /// # Panics
     /// If it is not taken.
-    pub fn renew(&self) -> String {
-        let before = self.hash();
+    pub fn renew(&mut self) -> String {
         for path in [Role::cert_path, Role::key_path] {
             fs::remove_file(path(Role::Web, self.folder.path())).expect("it is ours");
         }
         new_certificate(self.folder.path());
         self.process.signal(Signal::HUP);
+        self.renewals += 1;
+        // For a moment the old process accepts connections beside the new one.
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            let now = self.hash();
-            if now != before {
-                return now;
-            }
+        let gone = |line: &String| line.contains("gracefully shutting down");
+        while self.process.stderr().iter().filter(|line| gone(line)).count() < self.renewals {
             assert!(Instant::now() < deadline, "nginx keeps its old certificate");
+            std::thread::yield_now();
         }
+        self.hash()
     }
 }
 
