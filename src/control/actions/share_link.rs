@@ -177,8 +177,9 @@ fn wanted(call: &Call, on: &OnDevice) -> Result<Share, Refused> {
     let mut random = [0; ID_LEN];
     getrandom::fill(&mut random).map_err(|_| invalid("Unable to generate shareing cookie"))?;
     let mut share = Share {
-        // Not the alphabet for URLs: `meshctrl` takes a word that begins with `-` for an option.
-        public_id: data_encoding::BASE64.encode(&random),
+        // MeshCentral's alphabet, not that for URLs: `meshctrl` takes a word that begins with `-` for
+        // an option.
+        public_id: data_encoding::BASE64.encode(&random).replace('/', "@"),
         node: on.device.id.clone(),
         user: call.user.id.clone(),
         guest_name: guest.to_owned(),

@@ -102,7 +102,7 @@ fn each_kind_of_time_has_its_event_and_its_form() {
         let told = events(&admin);
         assert_eq!((&told[0]["msgid"], &told[0]["msg"]), (&json!(msgid), &json!(msg)), "{more}");
         let id = answer["publicid"].as_str().unwrap();
-        assert!(!id.contains('-'), "an option of meshctrl: {id}");
+        assert!(!id.contains(['-', '/']), "an option of meshctrl, or a path: {id}");
         let shares = list(&admin);
         let mut shares = shares.as_array().unwrap().iter();
         let shown = shares.find(|share| share["publicid"] == id).unwrap();
