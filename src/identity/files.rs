@@ -1,8 +1,9 @@
 //! Certificate and key files in the data folder.
 //!
 //! PEM under MeshCentral's names (`webserver-cert-public.crt`, `webserver-cert-private.key`, and
-//! `webserver-cert-chain1.crt`, … for intermediates). Never overwritten: a file that cannot be
-//! read or does not fit its partner is an error that names it.
+//! `webserver-cert-chain1.crt`, … for intermediates). Never overwritten, but for the web
+//! certificate by [`super::renew`]: a file that cannot be read or does not fit its partner is an
+//! error that names it.
 
 use std::fmt;
 use std::fs;
@@ -141,8 +142,13 @@ pub(super) fn replace(dir: &Path, role: Role, cert: &str) -> Result<(), Identity
     create(&role.cert_path(dir), cert, 0o644)
 }
 
+/// Writes a file of secrets, whole or not at all, for its owner only.
+pub fn write_private(path: &Path, text: &str) -> Result<(), IdentityError> {
+    create(path, text, 0o600)
+}
+
 /// Creates `path` whole or not at all: a temporary file, synced, then renamed.
-fn create(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
+pub(super) fn create(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
     let io = |e| IdentityError::Io(path.to_owned(), e);
     let temporary = path.with_extension("new");
     let mut options = fs::OpenOptions::new();

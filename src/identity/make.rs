@@ -18,6 +18,7 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::certificate::{self, AgentServer, WebCertificate};
 use super::files::{self, IdentityError, Pair, Role};
+use super::renew::finish_replacement;
 
 /// Names to put into the certificates.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,7 @@ pub struct Rsa {
 
 /// Loads the web certificate, or makes it.
 pub fn load_or_make_web(dir: &Path, names: &Names) -> Result<WebCertificate, IdentityError> {
+    finish_replacement(dir)?;
     let pair = match files::read(dir, Role::Web)? {
         Some(pair) => pair,
         None => {

@@ -11,6 +11,7 @@ mod describe;
 mod files;
 mod make;
 pub mod password;
+mod renew;
 pub mod tls;
 pub mod totp;
 pub mod turns;
@@ -18,5 +19,6 @@ pub mod webauthn;
 
 pub use certificate::{AgentServer, WebCertificate, key_id};
 pub use describe::{Description, describe, describe_all};
-pub use files::{IdentityError, Role};
+pub use files::{IdentityError, Role, write_private};
 pub use make::{Names, Rsa, load_mps, load_or_make_long_mps, load_or_make_rsa, load_or_make_web};
+pub use renew::replace_web;

@@ -1,19 +1,24 @@
 //! The TLS configuration of the HTTPS port.
 //!
 //! TLS 1.2 and 1.3 by rustls with ring. Sessions are resumed by tickets, so nothing is kept per
-//! connection that has ended. The certificate can be replaced while the server runs.
+//! connection that has ended. The certificate can be replaced while the server runs. An authority
+//! that asks by TLS-ALPN-01 (RFC 8737) whether a name leads here is shown the proof.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::CertificateDer;
 
 use super::certificate::WebCertificate;
 use crate::model::{Key48, Millis};
 
 /// How many replaced certificates agents may still name.
 const ROLLOVER: usize = 4;
+/// The protocol of who asks for a proof (RFC 8737, section 6.2).
+const PROOF: &[u8] = b"acme-tls/1";
 
 static VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
@@ -28,6 +33,8 @@ struct Inner {
     certified: Arc<CertifiedKey>,
     /// Full and key hash, the one in force first.
     hashes: heapless::Vec<(Key48, Key48), ROLLOVER>,
+    /// Proofs by name, while an order runs.
+    proofs: BTreeMap<String, Arc<CertifiedKey>>,
 }
 
 impl WebTls {
@@ -35,7 +42,8 @@ impl WebTls {
     pub fn new(certificate: WebCertificate) -> Arc<Self> {
         let mut hashes = heapless::Vec::new();
         let _ = hashes.push((certificate.hash, certificate.key_hash));
-        Arc::new(Self { inner: RwLock::new(Inner { certified: certificate.certified, hashes }) })
+        let (certified, proofs) = (certificate.certified, BTreeMap::new());
+        Arc::new(Self { inner: RwLock::new(Inner { certified, hashes, proofs }) })
     }
 
     /// Puts another certificate in force for connections that begin after this call. The hashes of
@@ -54,6 +62,23 @@ impl WebTls {
     pub fn hash(&self) -> Key48 {
         let inner = self.inner.read().unwrap_or_else(|e| e.into_inner());
         inner.hashes.first().map_or(Key48::ZERO, |(hash, _)| *hash)
+    }
+
+    /// The chain in force, leaf first.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let inner = self.inner.read().unwrap_or_else(|e| e.into_inner());
+        inner.certified.cert.clone()
+    }
+
+    /// Shows `proof` to who asks for the one of `name`.
+    pub fn show_proof(&self, name: &str, proof: CertifiedKey) {
+        let mut inner = self.inner.write().unwrap_or_else(|e| e.into_inner());
+        inner.proofs.insert(name.to_ascii_lowercase(), Arc::new(proof));
+    }
+
+    /// Forgets all proofs.
+    pub fn clear_proofs(&self) {
+        self.inner.write().unwrap_or_else(|e| e.into_inner()).proofs.clear();
     }
 
     /// End of the validity of the certificate in force; `None` if it cannot be read.
@@ -80,7 +105,7 @@ impl WebTls {
             .with_protocol_versions(VERSIONS)?
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), PROOF.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         config.send_tls13_tickets = 1;
@@ -89,8 +114,15 @@ impl WebTls {
 }
 
 impl ResolvesServerCert for WebTls {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let inner = self.inner.read().unwrap_or_else(|e| e.into_inner());
+        // Who asks for a proof speaks nothing else.
+        if hello
+            .alpn()
+            .is_some_and(|mut names| names.next() == Some(PROOF) && names.next().is_none())
+        {
+            return inner.proofs.get(&hello.server_name()?.to_ascii_lowercase()).cloned();
+        }
         Some(inner.certified.clone())
     }
 }
