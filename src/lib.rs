@@ -2,6 +2,8 @@
 //!
 //! The rooms and the directions between them are drawn in `ARCHITECTURE.md`.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 pub mod agent;
 pub mod backup;
 pub mod cli;

@@ -3,6 +3,7 @@
 //! `config.json` keeps MeshCentral's format; [`Config`] is its parsed form, with every default
 //! filled in. Values are checked when they are read from the file, never later.
 
+mod acme;
 mod addresses;
 mod browser;
 mod features;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use crate::model::{DomainId, Key48, SiteRights, Storage, UserGroupId, UserId};
 
+pub use acme::{Acme, Challenge};
 pub use addresses::AddressRules;
 pub use browser::{BrowserSettings, Framing, SameSite};
 pub use features::{GuestSharing, MyServer};
@@ -38,6 +40,8 @@ pub struct Config {
     pub settings: Settings,
     /// The `domains` section; the default domain is always present.
     pub domains: BTreeMap<DomainId, Domain>,
+    /// The `letsencrypt` section.
+    pub acme: Option<Acme>,
 }
 
 /// The `settings` section.
@@ -313,6 +317,7 @@ impl Default for Config {
         Self {
             settings: Settings::default(),
             domains: BTreeMap::from([(DomainId::default(), Domain::default())]),
+            acme: None,
         }
     }
 }

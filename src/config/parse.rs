@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::acme;
 use super::addresses::{self, AddressRules};
 use super::browser;
 use super::passwords;
@@ -92,6 +93,7 @@ pub fn parse(
         config.settings = settings(section);
     }
     domains(&file, &notes, &mut config);
+    config.acme = acme::acme(&file, &notes, &config);
     file.finish(&table::TOP);
 
     let problems = notes.problems.into_inner();

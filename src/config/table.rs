@@ -32,18 +32,16 @@ pub(super) static NONE: Names = Names { later: &[], guards: &[], moot: &[] };
 
 /// Sections of the file.
 pub(super) static TOP: Names = Names {
-    later: &[
-        "smtp",
-        "sendmail",
-        "sendgrid",
-        "letsencrypt",
-        "sms",
-        "messaging",
-        "firebase",
-        "firebaserelay",
-    ],
+    later: &["smtp", "sendmail", "sendgrid", "sms", "messaging", "firebase", "firebaserelay"],
     guards: &[],
     moot: &["$schema", "peers", "configfiles"],
+};
+
+/// Keys of `letsencrypt`.
+pub(super) static LETSENCRYPT: Names = Names {
+    later: &["zerossl", "custom"],
+    guards: &[],
+    moot: &["rsakeysize", "skipchallengeverification", "nochecks"],
 };
 
 /// Keys of `settings.autoBackup`: other places to put backups.
@@ -292,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_name_is_listed_once_and_in_lower_case() {
-        for names in [&TOP, &SETTINGS, &DOMAIN, &PASSWORDS] {
+        for names in [&TOP, &LETSENCRYPT, &SETTINGS, &DOMAIN, &PASSWORDS] {
             let mut all = [names.later, names.guards, names.moot].concat();
             assert!(all.iter().all(|n| n.to_lowercase() == **n));
             let count = all.len();

@@ -24,6 +24,15 @@ pub fn text(status: StatusCode, body: &'static str) -> Response<Body> {
     response
 }
 
+/// 200 with a text that was made for this answer.
+#[cfg(feature = "acme")]
+pub fn owned_text(body: String) -> Response<Body> {
+    let mut response = text(StatusCode::OK, "");
+    *response.body_mut() = Box::pin(Full::new(Bytes::from(body)).map_err(|e| match e {}));
+    no_store(&mut response);
+    response
+}
+
 /// Sends somebody elsewhere.
 pub fn redirect(status: StatusCode, location: &str) -> Response<Body> {
     let Ok(location) = HeaderValue::try_from(location) else {

@@ -68,6 +68,9 @@ pub struct App {
     pub unproven: Rc<Slots>,
     /// The HTTPS port bound.
     pub port: u16,
+    /// Texts on the HTTP port for an authority that asks for them.
+    #[cfg(feature = "acme")]
+    pub proofs: Rc<crate::acme::proofs::Proofs>,
     told_of_plain_speaker: Cell<bool>,
 }
 
@@ -105,6 +108,8 @@ impl App {
             mps,
             server_config,
             port,
+            #[cfg(feature = "acme")]
+            proofs: Rc::default(),
             told_of_plain_speaker: Cell::default(),
         }))
     }

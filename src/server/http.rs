@@ -23,6 +23,8 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use crate::hub::Refused;
 
+#[cfg(feature = "acme")]
+use super::answer;
 use super::answer::{Body, text};
 use super::app::{App, Port};
 use super::routes;
@@ -140,7 +142,7 @@ async fn serve_http(app: Rc<App>, transport: Upgraded, remote: SocketAddr, port:
     }
 }
 
-/// Accepts plain HTTP and sends everyone to HTTPS.
+/// Accepts plain HTTP and sends everyone to HTTPS, but who asks for a proof of this server's name.
 pub async fn serve_redirect(app: Rc<App>, listener: TcpListener) {
     loop {
         let Some((stream, remote)) = accept(&listener).await else { continue };
@@ -166,6 +168,10 @@ pub async fn serve_redirect(app: Rc<App>, listener: TcpListener) {
 }
 
 fn redirect(app: &App, request: &Request<Incoming>) -> Response<Body> {
+    #[cfg(feature = "acme")]
+    if let Some(proof) = app.proofs.text(request.uri().path()) {
+        return answer::owned_text(proof);
+    }
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
     let name = app.public_name(host);
     let name = if name.contains(':') { format!("[{name}]") } else { name };

@@ -135,6 +135,8 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     spawn(Box::pin(remove_unfinished(files)));
     spawn(Box::pin(fronts::run(hub.clone())));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
+    #[cfg(feature = "acme")]
+    spawn(Box::pin(crate::acme::run(renewal(&app, &data, report.floor))));
     announce_setup(&app);
     log::info!("serving https://{}:{}/", app.public_name(None), app.public_port());
     service::ready();
@@ -215,6 +217,19 @@ fn serve_admin(app: &Rc<App>, data: &Path, ports: Ports) -> Option<async_executo
         live: Some(Live { ports, reload_agents }),
     };
     Some(app.executor.spawn(socket::serve(app.executor.clone(), listener, ctx)))
+}
+
+/// What keeps the web certificate fresh, if `letsencrypt` asks for that.
+#[cfg(feature = "acme")]
+fn renewal(app: &Rc<App>, data: &Path, floor: crate::model::Millis) -> crate::acme::Renewal {
+    let hub = app.hub.clone();
+    crate::acme::Renewal {
+        data: data.to_owned(),
+        tls: app.agents.tls.clone(),
+        proofs: app.proofs.clone(),
+        wanted: Box::new(move || hub.config().acme.clone()),
+        floor,
+    }
 }
 
 /// Says how the first account is made, if there is none.

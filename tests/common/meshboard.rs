@@ -60,9 +60,16 @@ impl Meshboard {
     /// # Panics
     /// If it does not start.
     pub fn start_with(more: &Value) -> Self {
+        Self::start_on(ports::free(), more)
+    }
+
+    /// The same on a port that somebody else had to know before.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_on(port: u16, more: &Value) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         seed_keys(data.path());
-        let port = ports::free();
         configure_with(data.path(), port, more);
         let process = launch_for_agents(data.path(), port);
         Self { process, data, port }

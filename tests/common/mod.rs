@@ -20,6 +20,7 @@ pub mod meshboard;
 pub mod meshctrl;
 pub mod nginx;
 pub mod package;
+pub mod pebble;
 pub mod player;
 pub mod ports;
 pub mod process;
