@@ -41,7 +41,7 @@ pub(super) fn acme(file: &Section<'_>, notes: &Notes<'_>, config: &Config) -> Op
     let found = file.find("letsencrypt")?;
     let section = file.section("letsencrypt")?;
     if !cfg!(feature = "acme") {
-        file.remark(&found, "ignored: this program was built without ACME");
+        file.remark(&found, "ignored: this program was built without the feature acme");
         return None;
     }
     let problem = |text: &str| notes.problem(&found.node.origin, &found.key, text);
@@ -89,6 +89,19 @@ pub(super) fn acme(file: &Section<'_>, notes: &Notes<'_>, config: &Config) -> Op
     section.find("production");
     section.finish(&table::LETSENCRYPT);
     Some(acme)
+}
+
+#[cfg(test)]
+#[cfg(not(feature = "acme"))]
+mod tests {
+    use crate::config::parse;
+
+    #[test]
+    fn a_program_without_it_says_so() {
+        let (config, warnings) = parse(r#"{"letsencrypt":{"names":"a.b"}}"#, []).unwrap();
+        assert_eq!(config.acme, None);
+        assert!(warnings[0].to_string().contains("without the feature acme"), "{warnings:?}");
+    }
 }
 
 #[cfg(test)]
