@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
@@ -397,6 +398,30 @@ fn a_thousand_agents_fit_into_64_megabytes() {
     let full = Memory::of(&board);
     println!("{idle:?} without agents, {full:?} with {AGENTS}");
     assert!(full.peak <= MEMORY, "{full:?}");
+}
+
+#[test]
+fn checked_passwords_leave_no_memory_behind() {
+    let place = Place::new("");
+    meshboard::seed_keys(&place.path("data"));
+    meshboard::configure(&place.path("data"), place.port);
+    let board = place.start();
+    board.add_admin();
+    let port = board.place.port;
+    Control::open(port);
+    let before = Memory::of(&board);
+    // One check needs 12 MiB; each thread of the pool gets its turn.
+    for _ in 0..4 {
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| Control::open(port));
+            }
+        });
+    }
+    let after = Memory::of(&board);
+    println!("{before:?}, {after:?} after a dozen logins");
+    assert!(before.own <= 10 << 20, "{before:?}");
+    assert!(after.own <= before.own + (4 << 20), "{before:?} {after:?}");
 }
 
 /// Bytes of a process, by `/proc`.
