@@ -12,16 +12,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::meshboard::configure;
+use common::cira::{self, Door, Live, Mood};
+use common::meshboard::configure_with;
 use common::process::Process;
 use common::{
     ADMIN, Architecture, PASSWORD, Server, StockAgent, forget_web_certificate, https, ports,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What systemd grants a service is far more, but a person at a board waits for it.
 const STOP: Duration = Duration::from_secs(2);
+/// How a computer's firmware logs in, and which computer it is.
+const AMT_PASSWORD: &str = "P@ssw0rd1";
+const UUID: &str = "4c4c4544-004b-4210-8033-b6c04f504633";
 
 #[test]
 fn an_aarch64_board_serves_and_a_stock_agent_connects() {
@@ -31,10 +35,11 @@ fn an_aarch64_board_serves_and_a_stock_agent_connects() {
     let agent = StockAgent::start(&board, &group, Architecture::Aarch64);
     let device = board.meshctrl().wait_for_device("is connected", |device| device["conn"] == 1);
     assert_eq!(device["meshid"], group.as_str());
-    board.tell_memory("with an agent");
-    // The agent stays to the end: a server with open connections has to stop in time, too.
+    let computer = board.is_called_by_a_computer();
+    board.tell_memory("with an agent and a computer with Intel AMT");
+    // Both stay to the end: a server with open connections has to stop in time, too.
     board.stops_in_time();
-    drop(agent);
+    drop((agent, computer));
 }
 
 #[test]
@@ -42,7 +47,9 @@ fn an_armv7_board_serves_and_takes_commands() {
     let mut board = Board::start(Architecture::Armhf);
     board.answers();
     board.add_account_and_group();
+    let computer = board.is_called_by_a_computer();
     board.stops_in_time();
+    drop(computer);
 }
 
 /// The cross-built server on a data folder that was empty before.
@@ -51,16 +58,18 @@ struct Board {
     process: Process,
     data: TempDir,
     port: u16,
+    mps: u16,
 }
 
 impl Board {
     fn start(architecture: Architecture) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
-        let port = ports::free();
-        configure(data.path(), port);
+        let (port, mps) = (ports::free(), ports::free());
+        let settings = json!({ "mpsPort": mps, "mpsPass": AMT_PASSWORD });
+        configure_with(data.path(), port, &json!({ "settings": settings }));
         let began = Instant::now();
         let process = launch(architecture, data.path(), port);
-        let board = Self { architecture, process, data, port };
+        let board = Self { architecture, process, data, port, mps };
         eprintln!("{architecture:?}: agents may connect after {:.1?}", began.elapsed());
         board.tell_memory("after the first start");
         board
@@ -81,6 +90,18 @@ impl Board {
         let listed = self.command(&["group", "list"]);
         assert!(listed.contains("boards"), "{listed}");
         group
+    }
+
+    /// Simulated firmware; it becomes a device of a group of its own.
+    fn is_called_by_a_computer(&self) -> Live {
+        let made = self.meshctrl().run(&["adddevicegroup", "--name", "amt", "--amtonly"]);
+        let group = made.trim().strip_prefix("ok ").expect("a group was made");
+        let door = Door { mps: self.mps, https: self.port };
+        let user = cira::user_of(group);
+        let computer = Live::connect(door, Mood::Firmware, UUID, &user, AMT_PASSWORD);
+        let connected = self.meshctrl().wait_for_device("has called", |device| device["conn"] == 2);
+        assert_eq!(connected["meshid"], group);
+        computer
     }
 
     fn command(&self, arguments: &[&str]) -> String {

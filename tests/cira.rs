@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::cira::{Door, Live, Mood, Seen};
+use common::cira::{self, Door, Live, Mood, Seen};
 use common::process::Process;
 use common::{Meshboard, Server, StockServer, installation, ports};
 use serde_json::{Value, json};
@@ -66,8 +66,7 @@ fn meshboard(more: Value) -> (u16, Meshboard) {
 fn group(server: &dyn Server) -> String {
     let answer = server.meshctrl().run(&["adddevicegroup", "--name", "amt", "--amtonly"]);
     let id = answer.trim().strip_prefix("ok ").expect("a group was made").to_owned();
-    let key = id.trim_start_matches("mesh//").replace(['@', '$'], "X");
-    key[..16].to_owned()
+    cira::user_of(&id)
 }
 
 fn connected(server: &dyn Server, conn: u64) -> Value {

@@ -8,3 +8,9 @@ mod link;
 
 pub use device::{Device, Mood, Seen};
 pub use link::{Door, Live, connect};
+
+/// The user name of computers of this group, as people enter it into firmware.
+pub fn user_of(group: &str) -> String {
+    let key = group.trim_start_matches("mesh//").replace(['@', '$'], "X");
+    key[..16].to_owned()
+}
