@@ -207,7 +207,8 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
     }
     match answer {
         Answer::Account(account) => {
-            let rights = if account.admin { "full rights on the server" } else { "no such rights" };
+            let rights =
+                if account.admin { "full rights on the server" } else { "no rights on the server" };
             print::out(&format!("{}: {rights}\n", account.id))
         }
         Answer::Accounts(accounts) => print::accounts(accounts),
