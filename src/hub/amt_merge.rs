@@ -150,12 +150,7 @@ mod tests {
         let world = World::new();
         world.group(1, "lab");
         let (double, tunnel, wire) = called(&world, 5);
-        let access = AmtAccess {
-            node: double.clone(),
-            user: "admin".into(),
-            password: "P@ssw0rd1".into(),
-            tls: false,
-        };
+        let access = AmtAccess::new(double.clone(), "admin", "P@ssw0rd1", false);
         world.hub.store.put(access).later();
         with_agent(&world, 3, &UUID.to_uppercase());
         world.hub.merge_amt_device(&node_id(3));

@@ -153,12 +153,8 @@ fn amt_access(node: &NodeId, amt: &mut Value) -> Option<AmtAccess> {
         _ => None,
     };
     let (user, password) = (text(0), text(1)?);
-    Some(AmtAccess {
-        node: node.clone(),
-        user: user.unwrap_or_else(|| "admin".into()),
-        password,
-        tls: number(object, "tls") == Some(1),
-    })
+    let user = user.unwrap_or_else(|| "admin".into());
+    Some(AmtAccess::new(node.clone(), &user, &password, number(object, "tls") == Some(1)))
 }
 
 /// A large document about a device, in the form it is kept here.

@@ -288,7 +288,7 @@ pub struct Ban {
 }
 
 /// How a device's Intel AMT is logged in to.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AmtAccess {
     /// The device.
     pub node: NodeId,
@@ -298,6 +298,15 @@ pub struct AmtAccess {
     pub password: String,
     /// Whether TLS is used (port 16993 instead of 16992).
     pub tls: bool,
+    /// SHA-256 of the TLS certificate the firmware showed first; another one is refused.
+    pub pin: Option<[u8; 32]>,
+}
+
+impl AmtAccess {
+    /// A login that was not used yet.
+    pub fn new(node: NodeId, user: &str, password: &str, tls: bool) -> Self {
+        Self { node, user: user.to_owned(), password: password.to_owned(), tls, pin: None }
+    }
 }
 
 impl std::fmt::Debug for AmtAccess {
@@ -307,7 +316,7 @@ impl std::fmt::Debug for AmtAccess {
 }
 
 /// What is to become of the Intel AMT of a group's devices (`amt` of a group).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AmtPolicy {
     /// The group.
     pub group: GroupId,

@@ -11,12 +11,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AmtAccess, AmtPolicy, Ban, Device, Document, DomainId, Event, EventKind, Factors, Group, Key48,
-    LastSeen, LoginToken, Millis, NodeId, Secret, Share, Target, User, UserGroup, UserId,
+    Ban, Device, Document, DomainId, Event, EventKind, Factors, Group, Key48, LastSeen, LoginToken,
+    Millis, NodeId, Secret, Share, Target, User, UserGroup, UserId,
 };
 
+use super::amt::{AmtAccessForm, AmtPolicyForm};
 use super::frame::{self, Frame, TooLong};
-use super::old::{GroupV1, UserGroupV1, UserV1, UserV2};
+use super::old::{AmtAccessV1, AmtPolicyV1, GroupV1, UserGroupV1, UserV1, UserV2};
 use super::{DetailKind, PastEvent, PowerChange, RecordKey};
 
 /// Kinds of frames. Numbers are for ever; they are unique over all files, so that a frame in the
@@ -105,8 +106,8 @@ stored!(LoginToken = Kind::LoginToken, 1);
 stored!(Share = Kind::Share, 1);
 stored!(Document = Kind::Document, 1);
 stored!(Ban = Kind::Ban, 1);
-stored!(AmtAccess = Kind::AmtAccess, 1);
-stored!(AmtPolicy = Kind::AmtPolicy, 1);
+stored!(AmtAccessForm = Kind::AmtAccess, 2, 1 => AmtAccessV1);
+stored!(AmtPolicyForm = Kind::AmtPolicy, 2, 1 => AmtPolicyV1);
 stored!(RecordKey = Kind::Remove, 1);
 stored!(SeenBatch = Kind::Seen, 1);
 stored!(SnapshotEnd = Kind::SnapshotEnd, 1);
@@ -133,8 +134,8 @@ pub(super) enum Entry {
     Share(Share),
     Document(Document),
     Ban(Ban),
-    AmtAccess(AmtAccess),
-    AmtPolicy(AmtPolicy),
+    AmtAccess(AmtAccessForm),
+    AmtPolicy(AmtPolicyForm),
     Remove(RecordKey),
     Seen(SeenBatch),
     SnapshotEnd,

@@ -8,6 +8,7 @@
 //! (`journal` and `records`: `state`; `details`; `history`: `events-*`, `power-*`), all in frames of
 //! one format ([`frame`], `codec`), and `driver` carries their work to the disk.
 
+mod amt;
 mod codec;
 mod commit;
 mod details;
@@ -24,6 +25,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod values;
+mod vault;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -47,6 +49,7 @@ use journal::Journal;
 use pace::Pace;
 use records::Records;
 use state::State;
+use vault::Vault;
 
 pub use commit::{Commit, NotDurable};
 pub use details::MAX_DETAIL;
@@ -184,8 +187,9 @@ impl Store {
     /// in the [`Report`].
     pub fn open(dir: &Path, options: Options) -> Result<(Self, Report), OpenError> {
         let disk = Arc::new(Folder::open(dir)?);
+        let vault = Vault::load_or_make(&*disk);
         let failed = |error| OpenError::Io { dir: dir.to_owned(), what: "read `state`", error };
-        Self::on(disk, options, clocks).map_err(failed)
+        Self::on(disk, vault, options, clocks).map_err(failed)
     }
 
     /// Locks the data folder `dir` without reading it, so that nothing else opens it meanwhile.
@@ -205,7 +209,9 @@ impl Store {
             let mono = mono();
             Now { mono, wall: Millis(wall.0 + mono.as_millis() as u64) }
         };
-        Self::on(Arc::new(Folder::open(dir).unwrap()), options, |_| Box::new(now)).unwrap().0
+        let disk = Arc::new(Folder::open(dir).unwrap());
+        let vault = Vault::load_or_make(&*disk);
+        Self::on(disk, vault, options, |_| Box::new(now)).unwrap().0
     }
 
     /// Does what is due by now, as [`Self::run`] would have done it.
@@ -222,10 +228,11 @@ impl Store {
 
     fn on(
         disk: Arc<dyn Disk>,
+        vault: Vault,
         options: Options,
         clocks: impl FnOnce(Millis) -> Box<dyn Fn() -> Now>,
     ) -> std::io::Result<(Self, Report)> {
-        let recovery::Recovered { state, extent, base, report } = recovery::recover(&*disk)?;
+        let recovery::Recovered { state, extent, base, report } = recovery::recover(&*disk, vault)?;
         let uncut = report.lost.as_ref().is_some_and(|lost| lost.kept.is_err());
         let journal = Journal::new(extent.good, base, uncut, options.snapshot_from);
         let core = Core::new(state, journal, Some(disk), options, clocks(report.floor));
@@ -447,7 +454,7 @@ impl Store {
     pub fn put(&self, record: impl Into<Record>) -> Commit {
         let record = record.into();
         let mut frame = Vec::new();
-        let encoded = state::encode(&record, &mut frame);
+        let encoded = self.state().encode(&record, &mut frame);
         let concerns_rights = match &record {
             Record::User(_) | Record::UserGroup(_) | Record::Group(_) => true,
             Record::Device(new) => self.device(&new.id).is_some_and(|old| old.group != new.group),
@@ -468,7 +475,7 @@ impl Store {
         match encoded {
             Ok(()) => self.commit(&frame),
             Err(error) => {
-                log::error!("a record is too long to be kept on disk: {error}");
+                log::error!("a record is not kept on disk: {error}");
                 Commit::refused(error.to_string())
             }
         }

@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
+use super::amt::{AmtAccessForm, AmtPolicyForm, Kept};
 use crate::model::record::{Invite, Link};
 use crate::model::{
-    Group, GroupId, GroupKind, Millis, PasswordHash, Rights, Seconds, SiteRights, User, UserGroup,
-    UserGroupId, UserId,
+    Group, GroupId, GroupKind, Millis, NodeId, PasswordHash, Rights, Seconds, SiteRights, User,
+    UserGroup, UserGroupId, UserId,
 };
 
 #[derive(Deserialize)]
@@ -111,5 +112,37 @@ impl From<UserGroupV1> for UserGroup {
     fn from(old: UserGroupV1) -> Self {
         let UserGroupV1 { id, name, desc, links, consent } = old;
         Self { id, name, desc, links, consent, flags: 0 }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct AmtAccessV1 {
+    node: NodeId,
+    user: String,
+    password: String,
+    tls: bool,
+}
+
+impl From<AmtAccessV1> for AmtAccessForm {
+    fn from(old: AmtAccessV1) -> Self {
+        let AmtAccessV1 { node, user, password, tls } = old;
+        Self { node, user, password: Kept::Clear(password), tls, pin: None }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct AmtPolicyV1 {
+    group: GroupId,
+    kind: u8,
+    password: Option<String>,
+    bad_password: u8,
+    cira: u8,
+    client_mode: u8,
+}
+
+impl From<AmtPolicyV1> for AmtPolicyForm {
+    fn from(old: AmtPolicyV1) -> Self {
+        let AmtPolicyV1 { group, kind, password, bad_password, cira, client_mode } = old;
+        Self { group, kind, password: password.map(Kept::Clear), bad_password, cira, client_mode }
     }
 }

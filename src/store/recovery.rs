@@ -9,6 +9,7 @@ use super::disk::{self, Disk, Extent};
 use super::frame::{Damage, Scanner};
 use super::journal::{self, STATE, STATE_NEW};
 use super::state::{Applied, State};
+use super::vault::Vault;
 
 /// What was found in the `state` file. Its text is one sentence for the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,7 +62,11 @@ impl fmt::Display for Report {
             }
         }
         if self.carried > 0 {
-            write!(f, "; {} frames of a newer version are carried along unread", self.carried)?;
+            write!(
+                f,
+                "; {} frames of a newer version, or sealed with another key, are carried along unread",
+                self.carried
+            )?;
         }
         f.write_str(".")
     }
@@ -78,8 +83,9 @@ pub(super) struct Recovered {
 
 /// Reads `state` up to its first bad frame, and moves what follows aside. Only a file that exists
 /// but cannot be read at all is an error.
-pub(super) fn recover(disk: &dyn Disk) -> io::Result<Recovered> {
-    let (mut reading, mut base) = (Reading::default(), 0);
+pub(super) fn recover(disk: &dyn Disk, vault: Vault) -> io::Result<Recovered> {
+    let state = State::sealed_in(vault);
+    let (mut reading, mut base) = (Reading { state, ..Reading::default() }, 0);
     let extent = disk::scan(disk, STATE, |at, frame| {
         if reading.apply(&frame) == Applied::SnapshotEnd {
             base = at + frame.raw.len() as u64;
@@ -99,7 +105,8 @@ pub(super) fn recover(disk: &dyn Disk) -> io::Result<Recovered> {
 
 /// What [`recover`] would make of a `state` file with these bytes. Changes nothing.
 pub fn examine(bytes: &[u8]) -> Report {
-    let (mut reading, mut scanner) = (Reading::default(), Scanner::new());
+    let state = State::sealed_in(Vault::blind());
+    let (mut reading, mut scanner) = (Reading { state, ..Reading::default() }, Scanner::new());
     scanner.push(bytes);
     let damage = loop {
         match scanner.next() {

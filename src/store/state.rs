@@ -11,8 +11,10 @@ use crate::model::{
     LoginToken, Millis, NodeId, Secret, Share, User, UserGroup, UserGroupId, UserId,
 };
 
+use super::amt::{AmtAccessForm, AmtPolicyForm};
 use super::codec::{self, Entry, SeenBatch, SeenForm, Stored};
 use super::frame::{Frame, TooLong};
+use super::vault::Vault;
 use super::{PowerChange, Record, RecordKey};
 
 #[derive(Default)]
@@ -35,6 +37,8 @@ pub(super) struct State {
     /// Frames of a newer version, in order, and removals that came after the first of them: a
     /// record we cannot read must not come back to life in front of one who can.
     carried: Vec<Box<[u8]>>,
+    /// Seals what must not be read on disk.
+    vault: Vault,
 }
 
 /// What changes with every connection of a device.
@@ -48,6 +52,11 @@ struct Seen {
 }
 
 impl State {
+    /// Nothing yet; secrets in frames are sealed in `vault`.
+    pub(super) fn sealed_in(vault: Vault) -> Self {
+        Self { vault, ..Self::default() }
+    }
+
     pub(super) fn put(&mut self, record: Record) {
         match record {
             Record::User(r) => drop(self.users.insert(r.id.clone(), Rc::new(r))),
@@ -198,8 +207,14 @@ impl State {
             Entry::Share(r) => self.put(r.into()),
             Entry::Document(r) => self.put(r.into()),
             Entry::Ban(r) => self.put(r.into()),
-            Entry::AmtAccess(r) => self.put(r.into()),
-            Entry::AmtPolicy(r) => self.put(r.into()),
+            Entry::AmtAccess(form) => match form.open(&self.vault) {
+                Some(r) => self.put(r.into()),
+                None => self.carried.push(frame.raw.into()),
+            },
+            Entry::AmtPolicy(form) => match form.open(&self.vault) {
+                Some(r) => self.put(r.into()),
+                None => self.carried.push(frame.raw.into()),
+            },
             Entry::Remove(key) => self.remove(&key),
             Entry::Seen(batch) => {
                 for form in batch.seen {
@@ -244,8 +259,53 @@ pub(super) enum Applied {
     SnapshotEnd,
 }
 
-/// Appends a record as a frame.
-pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), TooLong> {
+/// Why a record is not kept on disk.
+#[derive(Debug)]
+pub(super) enum Unkept {
+    /// It does not fit into a frame.
+    TooLong(TooLong),
+    /// There is no key to seal it with.
+    NoKey,
+}
+
+impl From<TooLong> for Unkept {
+    fn from(error: TooLong) -> Self {
+        Self::TooLong(error)
+    }
+}
+
+impl std::fmt::Display for Unkept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLong(error) => error.fmt(f),
+            Self::NoKey => f.write_str("there is no key to seal its password with"),
+        }
+    }
+}
+
+fn append_access(out: &mut Vec<u8>, access: &AmtAccess, vault: &Vault) -> Result<(), Unkept> {
+    let form = AmtAccessForm::seal(access, vault).ok_or(Unkept::NoKey)?;
+    Ok(codec::append(out, &form)?)
+}
+
+fn append_policy(out: &mut Vec<u8>, policy: &AmtPolicy, vault: &Vault) -> Result<(), Unkept> {
+    let form = AmtPolicyForm::seal(policy, vault).ok_or(Unkept::NoKey)?;
+    Ok(codec::append(out, &form)?)
+}
+
+impl State {
+    /// Appends a record as a frame.
+    pub(super) fn encode(&self, record: &Record, out: &mut Vec<u8>) -> Result<(), Unkept> {
+        match record {
+            Record::AmtAccess(r) => append_access(out, r, &self.vault),
+            Record::AmtPolicy(r) => append_policy(out, r, &self.vault),
+            record => Ok(encode(record, out)?),
+        }
+    }
+}
+
+/// The same for what needs no sealing.
+fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), TooLong> {
     match record {
         Record::User(r) => codec::append(out, r),
         Record::Group(r) => codec::append(out, r),
@@ -257,8 +317,7 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), TooLong> 
         Record::Share(r) => codec::append(out, r),
         Record::Document(r) => codec::append(out, r),
         Record::Ban(r) => codec::append(out, r),
-        Record::AmtAccess(r) => codec::append(out, r),
-        Record::AmtPolicy(r) => codec::append(out, r),
+        Record::AmtAccess(_) | Record::AmtPolicy(_) => Ok(()),
     }
 }
 
@@ -339,11 +398,11 @@ impl State {
                     Some(last) => Cursor::Bans(Some(last)),
                     None => Cursor::AmtAccess(None),
                 },
-                Cursor::AmtAccess(after) => match walk(&self.amt_access, after, out) {
+                Cursor::AmtAccess(after) => match self.walk_access(after, out) {
                     Some(last) => Cursor::AmtAccess(Some(last)),
                     None => Cursor::AmtPolicies(None),
                 },
-                Cursor::AmtPolicies(after) => match walk(&self.amt_policies, after, out) {
+                Cursor::AmtPolicies(after) => match self.walk_policies(after, out) {
                     Some(last) => Cursor::AmtPolicies(Some(last)),
                     None => Cursor::Devices(None),
                 },
@@ -355,6 +414,18 @@ impl State {
             };
         }
         Some(cursor)
+    }
+
+    fn walk_access(&self, after: Option<NodeId>, out: &mut Vec<u8>) -> Option<NodeId> {
+        walk_with(&self.amt_access, after, out, |r, out| {
+            let _ = append_access(out, r, &self.vault);
+        })
+    }
+
+    fn walk_policies(&self, after: Option<GroupId>, out: &mut Vec<u8>) -> Option<GroupId> {
+        walk_with(&self.amt_policies, after, out, |r, out| {
+            let _ = append_policy(out, r, &self.vault);
+        })
     }
 
     /// Appends one batch of what was seen; returns its last device, or `None` at the end.
@@ -380,10 +451,22 @@ fn walk<K: Ord + Clone, V: Stored>(
     after: Option<K>,
     out: &mut Vec<u8>,
 ) -> Option<K> {
+    // One that is too long was refused when it was put, and never promised to be durable.
+    walk_with(table, after, out, |record, out| {
+        let _ = codec::append(out, record);
+    })
+}
+
+/// The same with a way of its own to append a record.
+fn walk_with<K: Ord + Clone, V>(
+    table: &BTreeMap<K, Rc<V>>,
+    after: Option<K>,
+    out: &mut Vec<u8>,
+    append: impl Fn(&V, &mut Vec<u8>),
+) -> Option<K> {
     let start = after.as_ref().map_or(Unbounded, Excluded);
     for (key, record) in table.range((start, Unbounded)) {
-        // One that is too long was refused when it was put, and never promised to be durable.
-        let _ = codec::append(out, &**record);
+        append(record, out);
         if out.len() >= PART {
             return Some(key.clone());
         }

@@ -65,7 +65,7 @@ pub(super) fn amt(call: &Call, on: OnGroup) -> Answer<'_> {
     });
     let made = judged.and_then(|(named, user, password, tls)| {
         let device = device(call, &on.group, named)?;
-        Ok((AmtAccess { node: device.id.clone(), user, password, tls }, device))
+        Ok((AmtAccess::new(device.id.clone(), &user, &password, tls), device))
     });
     match made {
         Ok((access, mut device)) => {

@@ -21,12 +21,10 @@ pub(super) fn apply(
 ) -> Option<AmtAccess> {
     let wanted = call.request.get("intelamt")?;
     let old = call.hub().store.amt_access(&device.id);
-    let mut access = old.as_deref().cloned().unwrap_or_else(|| AmtAccess {
-        node: device.id.clone(),
-        user: "admin".to_owned(),
-        password: String::new(),
-        tls: false,
-    });
+    let mut access = old
+        .as_deref()
+        .cloned()
+        .unwrap_or_else(|| AmtAccess::new(device.id.clone(), "admin", "", false));
     let text = |name| {
         let text = wanted.get(name).and_then(Value::as_str);
         text.filter(|text| text.chars().count() <= TEXT_MAX).map(str::to_owned)

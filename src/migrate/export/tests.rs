@@ -133,7 +133,7 @@ fn everything() -> Vec<Record> {
     device.ports = vec![("rdpport".into(), 3390), ("sshport".into(), 22)];
     device.extra = vec![("av".into(), r#"[{"name":"x"}]"#.into())];
     device.extra.push(("intelamt".into(), r#"{"tls":1,"ver":"15.0.1"}"#.into()));
-    let access = AmtAccess { node: node(), user: "admin".into(), password: "P".into(), tls: true };
+    let access = AmtAccess::new(node(), "admin", "P", true);
     let share = Share {
         public_id: "abcd+fghijkl".into(),
         node: node(),
@@ -332,7 +332,7 @@ fn what_an_agent_calls_things_does_not_keep_its_device_from_going_along() {
     let mut device = Device::new(node(), group_id(), "pc", NOW);
     device.extra = vec![("av".into(), r#"{"a.b":1}"#.into()), ("wsc".into(), "{}".into())];
     device.extra.push(("intelamt".into(), r#"{"$x":1}"#.into()));
-    let access = AmtAccess { node: node(), user: "admin".into(), password: "P".into(), tls: true };
+    let access = AmtAccess::new(node(), "admin", "P", true);
     let group = Group::new(group_id(), "Office", GroupKind::Agent, NOW);
     let store = store_with(vec![group.into(), device.into(), access.into()]);
     let (text, _) = exported(&store);

@@ -8,8 +8,10 @@ use crate::model::{
     AgentFacts, AmtAccess, AmtPolicy, BackupCode, Ban, Document, Factors, LinkTarget, LoginToken,
     PasswordHash, Rights, Seconds, SecurityKey, Share, SiteRights, Totp, UserGroup, UserGroupId,
 };
+use crate::store::amt::{AmtAccessForm, AmtPolicyForm};
 use crate::store::codec::*;
 use crate::store::frame;
+use crate::store::vault::Vault;
 
 fn sample_node() -> NodeId {
     NodeId::new(domain(), Key48(std::array::from_fn(|i| i as u8)))
@@ -134,6 +136,16 @@ fn sample_share() -> Share {
     }
 }
 
+fn sample_amt_access_v1() -> AmtAccess {
+    AmtAccess::new(sample_node(), "admin", "P@ssw0rd", true)
+}
+
+fn sample_amt_policy() -> AmtPolicy {
+    let password = Some("P@ssw0rd".into());
+    let (kind, bad_password, cira, client_mode) = (3, 1, 2, 0);
+    AmtPolicy { group: group(), kind, password, bad_password, cira, client_mode }
+}
+
 fn sample_device() -> Device {
     let mut device = Device::new(sample_node(), group(), "pc", WALL);
     device.host_name = "pc.local".into();
@@ -214,18 +226,16 @@ fn records_are_written_and_read_as_in_version_1() {
     check("share", sample_share());
     check("document", Document { id: "ntnode//x".into(), text: "under the desk".into() });
     check("ban", Ban { network: "192.0.2.0/24".into(), until: WALL });
-    let (user, password) = ("admin".into(), "P@ssw0rd".into());
-    check("amt_access", AmtAccess { node: sample_node(), user, password, tls: true });
-    let password = Some("P@ssw0rd".into());
-    let (kind, bad_password, cira, client_mode) = (3, 1, 2, 0);
-    let policy = AmtPolicy { group: group(), kind, password, bad_password, cira, client_mode };
-    check("amt_policy", policy);
 }
 
 #[test]
 fn changed_records_are_written_and_read_as_in_version_2() {
     check_version("group", 2, sample_group());
     check_version("user_group", 2, UserGroup { flags: 2, ..sample_user_group_v1() });
+    let vault = Vault::of(&[7; 32]);
+    let access = AmtAccess { pin: Some([0xA5; 32]), ..sample_amt_access_v1() };
+    check_version("amt_access", 2, AmtAccessForm::seal(&access, &vault).unwrap());
+    check_version("amt_policy", 2, AmtPolicyForm::seal(&sample_amt_policy(), &vault).unwrap());
 }
 
 #[test]
@@ -239,6 +249,42 @@ fn records_of_older_versions_are_read() {
     check_old("user", 1, sample_user_v1());
     check_old("group", 1, sample_group_v1());
     check_old("user_group", 1, sample_user_group_v1());
+}
+
+#[test]
+fn passwords_of_older_versions_are_read_and_sealed_when_written_again() {
+    let vault = Vault::of(&[7; 32]);
+    let frame = golden("amt_access", 1);
+    let frame = frame::parse(&frame).unwrap().unwrap();
+    let form = AmtAccessForm::decode(1, frame.payload).unwrap();
+    assert_eq!(form.open(&vault), Some(sample_amt_access_v1()));
+    let frame = golden("amt_policy", 1);
+    let frame = frame::parse(&frame).unwrap().unwrap();
+    let form = AmtPolicyForm::decode(1, frame.payload).unwrap();
+    assert_eq!(form.open(&vault), Some(sample_amt_policy()));
+    for name in ["amt_access", "amt_policy"] {
+        let written = golden(name, 2);
+        assert!(!written.windows(8).any(|part| part == b"P@ssw0rd"), "{name}");
+    }
+}
+
+#[test]
+fn passwords_sealed_with_another_key_come_back_with_it() {
+    let disk = FakeDisk::new();
+    let access = sample_amt_access_v1();
+    let reopen = |disk: &Arc<FakeDisk>, key: u8| {
+        let disk: Arc<dyn Disk> = disk.clone();
+        let now = || Now { mono: Duration::ZERO, wall: WALL };
+        Store::on(disk, Vault::of(&[key; 32]), Options::default(), |_| Box::new(now)).unwrap()
+    };
+    let (store, _) = reopen(&disk, 1);
+    drive(&store, store.put(access.clone())).unwrap();
+    let (lost, report) = reopen(&disk.killed(), 2);
+    assert_eq!((lost.amt_access(&access.node), report.carried), (None, 1));
+    let (found, _) = reopen(&disk.killed(), 1);
+    assert_eq!(found.amt_access(&access.node).as_deref(), Some(&access));
+    let state = disk.content("state").unwrap();
+    assert!(!state.windows(8).any(|part| part == b"P@ssw0rd"));
 }
 
 #[test]
@@ -289,4 +335,15 @@ fn page_of_events_is_written_and_read_as_in_version_1() {
         .map(|past| (past.time, past.event))
         .collect();
     assert_eq!(found, events.map(|event| (WALL, event)));
+}
+
+#[test]
+fn the_key_of_a_folder_is_made_once_and_a_damaged_one_is_not_replaced() {
+    let disk = FakeDisk::new();
+    let sealed = Vault::load_or_make(&*disk).seal("a", "secret").unwrap();
+    let again = Vault::load_or_make(&*disk.unplugged(1));
+    assert_eq!(again.open("a", &sealed).as_deref(), Some("secret"));
+    let damaged = FakeDisk::with("amt.key", b"half a key");
+    assert!(Vault::load_or_make(&*damaged).seal("a", "secret").is_none());
+    assert_eq!(damaged.content("amt.key").unwrap(), b"half a key");
 }

@@ -23,6 +23,7 @@ use crate::model::{
 
 use super::disk::Disk;
 use super::driver::Now;
+use super::vault::Vault;
 use super::{
     DetailKind, EventQuery, NotDurable, Options, PowerChange, Record, RecordKey, Report, Store,
 };
@@ -47,7 +48,7 @@ impl TestClock {
 
 fn open_with(disk: &Arc<FakeDisk>, options: Options, clock: &TestClock) -> (Store, Report) {
     let (disk, clock): (Arc<dyn Disk>, _) = (disk.clone(), clock.clone());
-    Store::on(disk, options, |_| Box::new(move || clock.now())).unwrap()
+    Store::on(disk, Vault::of(&[7; 32]), options, |_| Box::new(move || clock.now())).unwrap()
 }
 
 fn open(disk: &Arc<FakeDisk>) -> (Store, Report) {

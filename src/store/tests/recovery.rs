@@ -7,13 +7,14 @@ use crate::store::frame::{self, Damage};
 use crate::store::journal::{Journal, Work};
 use crate::store::records::Records;
 use crate::store::recovery::{examine, recover};
-use crate::store::state::{self, Cursor, State};
+use crate::store::state::{Cursor, State};
+use crate::store::vault::Vault;
 
 /// A history with every kind of entry, one frame each.
 fn history() -> Vec<Vec<u8>> {
     let put = |record: Record| {
         let mut out = Vec::new();
-        state::encode(&record, &mut out).unwrap();
+        State::default().encode(&record, &mut out).unwrap();
         out
     };
     let remove = |key: RecordKey| {
@@ -68,7 +69,7 @@ fn prefixes(frames: &[Vec<u8>]) -> Vec<(usize, Vec<u8>)> {
 
 fn assert_prefix(bytes: &[u8], whole: usize, prefixes: &[(usize, Vec<u8>)]) {
     let disk = FakeDisk::with("state", bytes);
-    let recovered = recover(&*disk).unwrap();
+    let recovered = recover(&*disk, Vault::default()).unwrap();
     let (end, expected) = &prefixes[whole];
     assert_eq!(digest(&recovered.state), *expected);
     let report = &recovered.report;
@@ -118,7 +119,7 @@ fn report_is_a_sentence_a_person_understands() {
     let good = bytes.len();
     bytes.extend_from_slice(&frames[2][..20]);
     let disk = FakeDisk::with("state", &bytes);
-    let report = recover(&*disk).unwrap().report;
+    let report = recover(&*disk, Vault::default()).unwrap().report;
     assert_eq!(
         report.to_string(),
         format!(
@@ -156,7 +157,7 @@ fn damaged_ends_are_bounded_in_number_and_the_largest_survive() {
     for n in 0..20u8 {
         let tail = vec![0xEE; if n == 3 { 500 } else { 11 + usize::from(n) }];
         disk.write_at("state", 0, &tail).unwrap();
-        recover(&*disk).unwrap();
+        recover(&*disk, Vault::default()).unwrap();
     }
     let names = disk.list().unwrap();
     assert_eq!(names.iter().filter(|n| n.starts_with("state.damaged-")).count(), 8);
@@ -193,7 +194,7 @@ fn changes_during_a_snapshot_are_in_it_or_behind_it() {
     let now = TestClock::default().now();
     let put = |records: &mut Records, record: Record| {
         let mut frame = Vec::new();
-        state::encode(&record, &mut frame).unwrap();
+        records.state.encode(&record, &mut frame).unwrap();
         records.state.put(record);
         let number = records.journal.append(&frame, now.mono);
         records.journal.hurry(number, now.mono);
@@ -222,7 +223,7 @@ fn changes_during_a_snapshot_are_in_it_or_behind_it() {
         records.done(outcome, now);
     }
     assert!(parts > 3 && swapped, "{parts} parts");
-    let recovered = recover(&*disk.unplugged(0)).unwrap();
+    let recovered = recover(&*disk.unplugged(0), Vault::default()).unwrap();
     assert!(recovered.base > 100_000 && recovered.report.lost.is_none());
     assert!(digest(&recovered.state) == digest(&records.state));
 }

@@ -221,14 +221,7 @@ fn plant(world: &World) {
     for id in [Document::private_note(&carol.id), Document::web_state(&carol.id)] {
         store.put(Document { id, text: secret("document") }).later();
     }
-    store
-        .put(AmtAccess {
-            node: node_id(2),
-            user: "admin".into(),
-            password: secret("amt"),
-            tls: true,
-        })
-        .later();
+    store.put(AmtAccess::new(node_id(2), "admin", &secret("amt"), true)).later();
     let policy = AmtPolicy {
         group: group_id(1),
         kind: 2,
