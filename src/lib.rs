@@ -5,6 +5,7 @@
 #[cfg(feature = "acme")]
 pub mod acme;
 pub mod agent;
+pub mod amt;
 pub mod backup;
 pub mod cli;
 pub mod config;

@@ -195,6 +195,17 @@ impl Hub {
         tunnels.find(|tunnel| tunnel.carrier.ports().contains(&port))
     }
 
+    /// The tunnel of this kind of a device.
+    pub fn amt_tunnel(&self, node: &NodeId, kind: TunnelKind) -> Option<Rc<AmtTunnel>> {
+        self.amt_tunnels_of(node).place(kind).take()
+    }
+
+    /// Every tunnel.
+    pub fn amt_tunnels(&self) -> Vec<Rc<AmtTunnel>> {
+        let tunnels = self.amt_tunnels.borrow();
+        tunnels.by_device.values().flat_map(|of_device| of_device.clone().in_order()).collect()
+    }
+
     /// Ends the tunnels of a device that was removed or has moved away.
     pub fn end_amt_tunnels(&self, node: &NodeId, why: &'static str) {
         for tunnel in self.amt_tunnels_of(node).in_order() {

@@ -73,6 +73,37 @@ impl Context {
     }
 }
 
+/// Connects to a server: does the handshake, with any version and without questions about the
+/// certificate, which the caller compares with the one it knows. The caller sets the time limit.
+///
+/// # Errors
+/// What the transport or the peer did wrong.
+pub async fn connect<S>(io: S) -> io::Result<Stream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
+    context.set_security_level(0);
+    context.set_min_proto_version(Some(SslVersion::TLS1))?;
+    context.set_cipher_list(SUITES)?;
+    context.set_mode(SslMode::RELEASE_BUFFERS);
+    // Firmware from before RFC 5746 cannot say that it renegotiates safely.
+    context.set_options(SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
+    let ssl = Ssl::new(&context.build())?;
+    let mut stream = Stream { io, ssl: SslStream::new(ssl, Pipe::default())?, closing: false };
+    loop {
+        let result = stream.ssl.connect();
+        poll_fn(|cx| stream.poll_send(cx)).await?;
+        match result {
+            Ok(()) => return Ok(stream),
+            Err(error) if error.code() == ErrorCode::WANT_READ => {
+                poll_fn(|cx| stream.poll_fill(cx)).await?;
+            }
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+}
+
 /// Ciphertext on its way.
 #[derive(Default)]
 struct Pipe {
@@ -113,6 +144,11 @@ pub struct Stream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
+    /// The certificate of the peer, DER.
+    pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        self.ssl.ssl().peer_certificate()?.to_der().ok()
+    }
+
     /// Version and cipher suite in use.
     pub fn describe(&self) -> String {
         let ssl = self.ssl.ssl();
@@ -120,6 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         let version = match ssl.version_str() {
             "TLSv1" => "TLS 1.0",
             "TLSv1.1" => "TLS 1.1",
+            "TLSv1.3" => "TLS 1.3",
             _ => "TLS 1.2",
         };
         format!("{version} {suite}")

@@ -8,6 +8,7 @@
 //! Whoever reads or writes much at a time gets several records per system call; what is decrypted
 //! goes straight to the reader.
 
+pub mod client;
 #[cfg(feature = "legacy-amt")]
 pub mod legacy;
 mod scratch;

@@ -59,7 +59,7 @@ where
     leaf.map(|leaf| leaf.clone().into_owned()).ok_or_else(|| invalid("no certificate"))
 }
 
-fn config() -> Result<Arc<ClientConfig>, Error> {
+pub(super) fn config() -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?

@@ -1,0 +1,8 @@
+//! Intel AMT firmware that is activated, or about to be: everything this server says to it.
+//!
+//! [`reach`] opens a byte stream to a port of a device's firmware, whichever way it can be reached;
+//! `tls` and [`digest`] say who is at either end of it. What is spoken on it is beside them.
+
+pub mod digest;
+pub mod reach;
+pub mod tls;

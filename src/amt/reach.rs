@@ -1,0 +1,286 @@
+//! The way to a port of a device's firmware: through the tunnel it opened itself, over the local
+//! network, or through a tunnel of a program on the same computer or beside it.
+//!
+//! Inside the firmware's own tunnel (CIRA) TLS is ours already, so the plain port is used where it
+//! is forwarded; firmware from 16.1 on forwards only the other. Elsewhere the device's record says
+//! whether TLS is used. Nothing is sent before the certificate is known to be the device's.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_io::Timer;
+use async_net::TcpStream;
+use futures_lite::future::or;
+
+use super::tls::{self, By, Fingerprint};
+use crate::config::Reach;
+use crate::hub::{AmtTunnel, ByteStream, Hub, TunnelKind};
+use crate::model::{AmtAccess, NodeId};
+
+/// Time to get a connection, TLS included; one handshake of old firmware takes seconds.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// What is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// The web server: WS-Management.
+    Web,
+    /// Serial over LAN, remote desktop and storage.
+    Redirection,
+}
+
+impl Service {
+    /// Its port without TLS, and the one with.
+    pub fn ports(self) -> (u16, u16) {
+        match self {
+            Self::Web => (16992, 16993),
+            Self::Redirection => (16994, 16995),
+        }
+    }
+}
+
+/// How a connection runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through a tunnel to this server.
+    Tunnel(TunnelKind),
+    /// Over the local network.
+    Lan,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tunnel(kind) => kind.fmt(f),
+            Self::Lan => f.write_str("LAN"),
+        }
+    }
+}
+
+/// An open connection.
+pub struct Reached {
+    /// What is said on it stays between us and the firmware if `tls` is there.
+    pub stream: Box<dyn ByteStream>,
+    /// How it runs.
+    pub way: Way,
+    /// The certificate, and version and suite.
+    pub tls: Option<(Fingerprint, String)>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum Unreachable {
+    /// No tunnel, and no address on the local network.
+    NoWay,
+    /// There is a tunnel, but not to this service.
+    NotForwarded,
+    /// It took too long.
+    Late,
+    /// What the way there said.
+    Io(io::Error),
+    /// No TLS came about, with any of those who can do it here.
+    Tls(String),
+    /// The firmware shows another certificate than before.
+    OtherCertificate(Fingerprint),
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWay => f.write_str("Intel AMT is not connected"),
+            Self::NotForwarded => f.write_str("Intel AMT does not offer this service"),
+            Self::Late => f.write_str("Intel AMT does not answer"),
+            Self::Io(error) => write!(f, "Intel AMT cannot be reached: {error}"),
+            Self::Tls(what) => write!(f, "no TLS with Intel AMT: {what}"),
+            Self::OtherCertificate(_) => {
+                f.write_str("Intel AMT shows another certificate than before")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
+impl From<io::Error> for Unreachable {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Where to go.
+#[derive(Clone)]
+enum Target {
+    Tunnel(Rc<AmtTunnel>),
+    Host(String),
+}
+
+/// A way to a port.
+#[derive(Clone)]
+struct Route {
+    target: Target,
+    port: u16,
+    tls: bool,
+}
+
+/// Whether there is any way to the firmware of a device, apart from whether it answers.
+pub fn has_way(hub: &Hub, node: &NodeId) -> bool {
+    route(hub, node, Service::Web, false).is_ok()
+}
+
+/// Opens a connection to a service of a device's firmware. Interactive ones go before others; of
+/// the others at most one is open at a time in a tunnel. The first certificate a device shows is
+/// kept with its login.
+///
+/// # Errors
+/// Why there is none.
+pub async fn open(
+    hub: &Hub,
+    node: &NodeId,
+    service: Service,
+    interactive: bool,
+) -> Result<Reached, Unreachable> {
+    let access = hub.store.amt_access(node);
+    let wants_tls = access.as_ref().is_some_and(|access| access.tls);
+    let route = route(hub, node, service, wants_tls)?;
+    let pin = access.and_then(|access| access.pin);
+    let reached = within(connect(&route, interactive, pin)).await?;
+    if let (Some((certificate, _)), None) = (&reached.tls, pin) {
+        keep(hub, node, *certificate);
+    }
+    Ok(reached)
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, Unreachable>>) -> Result<T, Unreachable> {
+    let late = async {
+        Timer::after(CONNECT).await;
+        Err(Unreachable::Late)
+    };
+    or(work, late).await
+}
+
+/// Remembers the certificate of a device that is logged in to.
+fn keep(hub: &Hub, node: &NodeId, certificate: Fingerprint) {
+    if let Some(access) = hub.store.amt_access(node).filter(|access| access.pin.is_none()) {
+        hub.store.put(AmtAccess { pin: Some(certificate), ..(*access).clone() }).later();
+    }
+}
+
+fn route(
+    hub: &Hub,
+    node: &NodeId,
+    service: Service,
+    wants_tls: bool,
+) -> Result<Route, Unreachable> {
+    let mut found = None;
+    let (plain, secure) = service.ports();
+    let mut through = |kind| {
+        let tunnel = hub.amt_tunnel(node, kind)?;
+        let picked = pick(&tunnel.carrier.ports(), service, kind, wants_tls);
+        let (port, tls) = match picked {
+            Some(picked) => picked,
+            None => {
+                found = Some(Unreachable::NotForwarded);
+                return None;
+            }
+        };
+        Some(Route { target: Target::Tunnel(tunnel), port, tls })
+    };
+    let own = through(TunnelKind::Cira);
+    let others = || through(TunnelKind::Relay).or_else(|| through(TunnelKind::Lms));
+    let local = || {
+        let host = hub.store.device(node)?.host.clone();
+        let host = host.filter(|_| hub.config().settings.reach != Reach::Wan)?;
+        let port = if wants_tls { secure } else { plain };
+        Some(Route { target: Target::Host(host), port, tls: wants_tls })
+    };
+    let route = own.or_else(local).or_else(others);
+    route.ok_or(found.unwrap_or(Unreachable::NoWay))
+}
+
+/// The port to use of those a tunnel forwards, and whether TLS is spoken there.
+fn pick(
+    forwarded: &[u16],
+    service: Service,
+    kind: TunnelKind,
+    wants_tls: bool,
+) -> Option<(u16, bool)> {
+    let (plain, secure) = service.ports();
+    let tls_first = wants_tls && kind != TunnelKind::Cira;
+    let order =
+        if tls_first { [(secure, true), (plain, false)] } else { [(plain, false), (secure, true)] };
+    // Who wants TLS outside the firmware's own tunnel gets nothing else.
+    let allowed = if tls_first { &order[..1] } else { &order[..] };
+    allowed.iter().copied().find(|(port, _)| forwarded.contains(port))
+}
+
+async fn connect(
+    route: &Route,
+    interactive: bool,
+    pin: Option<Fingerprint>,
+) -> Result<Reached, Unreachable> {
+    let way = match &route.target {
+        Target::Tunnel(tunnel) => Way::Tunnel(tunnel.kind),
+        Target::Host(_) => Way::Lan,
+    };
+    if !route.tls {
+        let stream = plain(route, interactive).await?;
+        return Ok(Reached { stream, way, tls: None });
+    }
+    let mut failed = Vec::new();
+    for by in By::ALL {
+        let stream = plain(route, interactive).await?;
+        match tls::secure(stream, *by).await {
+            Ok(secured) if pin.is_some_and(|pin| pin != secured.certificate) => {
+                return Err(Unreachable::OtherCertificate(secured.certificate));
+            }
+            Ok(tls::Secured { stream, certificate, how }) => {
+                return Ok(Reached { stream, way, tls: Some((certificate, how)) });
+            }
+            Err(error) => failed.push(format!("{by}: {error}")),
+        }
+    }
+    if !cfg!(feature = "legacy-amt") {
+        failed.push("old firmware needs a server built with the feature legacy-amt".into());
+    }
+    Err(Unreachable::Tls(failed.join("; ")))
+}
+
+async fn plain(route: &Route, interactive: bool) -> Result<Box<dyn ByteStream>, Unreachable> {
+    match &route.target {
+        Target::Tunnel(tunnel) => Ok(tunnel.carrier.open(route.port, interactive).await?),
+        Target::Host(host) => {
+            let stream = TcpStream::connect((host.as_str(), route.port)).await?;
+            // Requests are small and wait for their answers.
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_follows_from_what_is_forwarded_and_who_carries_it() {
+        use Service::{Redirection, Web};
+        use TunnelKind::{Cira, Lms, Relay};
+        let (all, new, old) = ([16992, 16993, 16994, 16995], [16993, 16995], [16992, 16994]);
+        for (forwarded, service, kind, wants_tls, picked) in [
+            (&all[..], Web, Cira, false, Some((16992, false))),
+            (&all, Web, Cira, true, Some((16992, false))),
+            (&new, Web, Cira, false, Some((16993, true))),
+            (&new, Redirection, Cira, false, Some((16995, true))),
+            (&old, Redirection, Cira, true, Some((16994, false))),
+            (&all, Web, Lms, true, Some((16993, true))),
+            (&all, Web, Relay, false, Some((16992, false))),
+            (&new, Web, Lms, false, Some((16993, true))),
+            (&old, Web, Lms, true, None),
+            (&[], Web, Cira, false, None),
+        ] {
+            assert_eq!(pick(forwarded, service, kind, wants_tls), picked, "{forwarded:?} {kind}");
+        }
+    }
+}
