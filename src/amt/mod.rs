@@ -5,4 +5,8 @@
 
 pub mod digest;
 pub mod reach;
+pub mod room;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tls;
+pub mod wsman;
