@@ -3,7 +3,9 @@
 //! [`reach`] opens a byte stream to a port of a device's firmware, whichever way it can be reached;
 //! `tls` and [`digest`] say who is at either end of it. What is spoken on it is beside them.
 
+pub mod boot;
 pub mod digest;
+pub mod power;
 pub mod reach;
 pub mod room;
 #[cfg(test)]
