@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::hub::amt_login;
 use crate::hub::{AgentLink, Hub, SessionMessage};
+use crate::hub::{amt_facts, amt_login};
 use crate::model::{Device, Event, EventKind, Millis, Rights, SessionId, UserId, text::clamp};
 use crate::store::DetailKind;
 
@@ -363,7 +363,11 @@ fn merge_core_info(device: &mut Device, info: &Map<String, Value>, auth_caps: u3
     }
     for name in EXTRAS {
         if let Some(value) = info.get(name) {
-            set_extra(device, name, extra_text(name, value));
+            let mut value = value.clone();
+            if let ("intelamt", Some(reported)) = (name, value.as_object_mut()) {
+                amt_facts::keep_ours(device, reported);
+            }
+            set_extra(device, name, extra_text(name, &value));
         }
     }
 }

@@ -176,6 +176,9 @@ impl Hub {
     pub fn amt_tunnel_gone(&self, tunnel: &Rc<AmtTunnel>) -> bool {
         let was_in_place = self.amt_tunnels.borrow_mut().remove(tunnel);
         self.count_amt_tunnels();
+        if self.amt_tunnels_of(&tunnel.node()).outside().is_none() {
+            self.forget_amt_power(&tunnel.node());
+        }
         was_in_place
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::{AgentLink, Hub};
-use crate::model::{Connectivity, Event, LastSeen, Millis, NodeId};
+use crate::model::{Connectivity, LastSeen, Millis, NodeId};
 use crate::store::PowerChange;
 
 /// Bits of `conn`.
@@ -36,7 +36,7 @@ impl Hub {
                 | bit(relayed, RELAY),
             power: match (agent_since, cira_since) {
                 (Some(_), _) => ON,
-                (None, Some(_)) => PRESENT,
+                (None, Some(_)) => self.amt_power(node).unwrap_or(PRESENT),
                 (None, None) => 0,
             },
             agent_since,
@@ -50,18 +50,6 @@ impl Hub {
         let state = self.connectivity(node);
         self.store.record_power(node, PowerChange { time: now, power: state.power });
         self.store.set_last_seen(node, LastSeen { time: now, addr: remote.to_string() });
-        let Some(device) = self.store.device(node) else { return };
-        let mut event = Event::new("nodeconnect", node.domain.clone())
-            .with("meshid", device.group.to_string())
-            .with("conn", state.conn)
-            .with("pwr", state.power)
-            .with("nopeers", 1)
-            .node(node)
-            .transient();
-        if let Some(since) = state.agent_since.max(state.cira_since) {
-            event = event.with("ct", since.0);
-        }
-        event.targets = self.device_targets(&device);
-        self.publish(event);
+        self.tell_connection(node, &state);
     }
 }

@@ -3,6 +3,7 @@
 //! Protocol rooms do not know each other. An agent room registers its connection here, a control
 //! room finds it here and puts a message into its mailbox; both publish events here.
 
+pub mod amt_facts;
 pub mod amt_login;
 pub mod amt_merge;
 pub mod amt_script;
@@ -171,6 +172,8 @@ pub struct Hub {
     agents: RefCell<BTreeMap<NodeId, Rc<AgentLink>>>,
     sessions: RefCell<BTreeMap<SessionId, Rc<SessionLink>>>,
     amt_tunnels: RefCell<amt_tunnels::AmtTunnels>,
+    /// States of power that firmware has told, of devices it is connected of.
+    amt_power: RefCell<BTreeMap<NodeId, u8>>,
     /// What became of the last connections of Intel AMT computers.
     pub amt_journal: RefCell<journal::Journal>,
 }
@@ -194,6 +197,7 @@ impl Hub {
             agents: RefCell::default(),
             sessions: RefCell::default(),
             amt_tunnels: RefCell::default(),
+            amt_power: RefCell::default(),
             amt_journal: RefCell::default(),
         })
     }

@@ -411,6 +411,11 @@ impl Store {
         self.state().amt_access.get(node).cloned()
     }
 
+    /// How every Intel AMT is logged in to that has a login.
+    pub fn amt_accesses(&self) -> Vec<Rc<AmtAccess>> {
+        self.state().amt_access.values().cloned().collect()
+    }
+
     /// The Intel AMT policy of a group.
     pub fn amt_policy(&self, group: &GroupId) -> Option<Rc<AmtPolicy>> {
         self.state().amt_policies.get(group).cloned()
