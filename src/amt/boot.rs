@@ -177,6 +177,8 @@ fn order(source: Option<&str>) -> Operation {
 mod tests {
     use futures_lite::future::block_on;
 
+    use std::rc::Rc;
+
     use super::*;
     use crate::amt::room::Room;
     use crate::amt::testing::{Firmware, output};
@@ -197,7 +199,7 @@ mod tests {
             let (world, firmware) = (World::new(), Firmware::new());
             firmware.call_in(&world.hub, &node_id(1));
             firmware.change("AMT_BootSettingData", "UserPasswordBypass", all);
-            let room = Room::new(world.hub.clone());
+            let room = Room::new(world.hub.clone(), Rc::default());
             let link = room.link(&node_id(1)).unwrap();
             let target = Target::from_word(word).unwrap();
             for name in target.capabilities() {
@@ -243,7 +245,7 @@ mod tests {
         firmware.change("AMT_BootCapabilities", "BIOSSetup", "true");
         firmware
             .on("CIM_BootService.SetBootConfigRole", |_, _| output("SetBootConfigRole", 2081, ""));
-        let room = Room::new(world.hub.clone());
+        let room = Room::new(world.hub.clone(), Rc::default());
         let link = room.link(&node_id(1)).unwrap();
         let failure = block_on(start(&link, Target::Setup { serial: false })).unwrap_err();
         let Failure::Refused(refused) = failure else { panic!("{failure}") };

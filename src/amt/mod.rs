@@ -4,11 +4,18 @@
 //! `tls` and [`digest`] say who is at either end of it. What is spoken on it is beside them.
 
 pub mod boot;
+pub mod consent;
 pub mod digest;
+pub mod inventory;
+pub mod logs;
 pub mod power;
 pub mod reach;
 pub mod room;
+pub mod schedule;
+pub mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
+pub mod upkeep;
+pub mod watch;
 pub mod wsman;

@@ -173,6 +173,8 @@ pub(super) fn offers(capabilities: Option<&Element>, name: &str) -> bool {
 mod tests {
     use futures_lite::future::block_on;
 
+    use std::rc::Rc;
+
     use super::*;
     use crate::amt::room::Room;
     use crate::amt::testing::{Firmware, output};
@@ -202,7 +204,7 @@ mod tests {
     fn only_what_is_offered_is_asked_for_and_refusals_come_back() {
         let (world, firmware) = (World::new(), Firmware::new());
         firmware.call_in(&world.hub, &node_id(1));
-        let room = Room::new(world.hub.clone());
+        let room = Room::new(world.hub.clone(), Rc::default());
         let link = room.link(&node_id(1)).unwrap();
         let asked = || {
             let said = firmware.said.borrow().clone();

@@ -3,16 +3,28 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use async_executor::LocalExecutor;
+use async_io::Timer;
 
 use super::digest::{Challenge, Credentials};
+use super::power::{self, Wish};
 use super::wsman::{Failure, Link};
 use crate::hub::Hub;
 use crate::model::NodeId;
+
+/// Time in which a change of power takes effect: no other is asked for meanwhile.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub struct Room {
     /// The hub.
     pub hub: Rc<Hub>,
+    /// Where tasks of this room run.
+    pub executor: Rc<LocalExecutor<'static>>,
+    /// When a change of power was last asked for; forgotten when it has taken effect.
+    asked: RefCell<BTreeMap<NodeId, Instant>>,
     links: RefCell<BTreeMap<NodeId, Weak<Link>>>,
     /// The last question of each device, some 150 bytes: whoever knows it saves a connection.
     challenges: RefCell<BTreeMap<NodeId, Challenge>>,
@@ -20,8 +32,62 @@ pub struct Room {
 
 impl Room {
     /// Nobody is spoken to.
-    pub fn new(hub: Rc<Hub>) -> Rc<Self> {
-        Rc::new(Self { hub, links: RefCell::default(), challenges: RefCell::default() })
+    pub fn new(hub: Rc<Hub>, executor: Rc<LocalExecutor<'static>>) -> Rc<Self> {
+        Rc::new(Self {
+            hub,
+            executor,
+            asked: RefCell::default(),
+            links: RefCell::default(),
+            challenges: RefCell::default(),
+        })
+    }
+
+    /// Changes the power of a device, and looks at what became of it a little later.
+    ///
+    /// # Errors
+    /// What became of it; so soon after another change it is [`Failure::Unable`].
+    pub async fn change_power(self: &Rc<Self>, node: &NodeId, wish: Wish) -> Result<(), Failure> {
+        let link = self.link(node)?;
+        self.ask_for_power(node)?;
+        let changed = power::change(&link, wish).await;
+        self.asked_for_power(&link, changed.is_ok());
+        changed
+    }
+
+    /// From now on no other change of power may be asked for.
+    ///
+    /// # Errors
+    /// Another one is still taking effect.
+    pub fn ask_for_power(&self, node: &NodeId) -> Result<(), Failure> {
+        let now = Instant::now();
+        let mut asked = self.asked.borrow_mut();
+        asked.retain(|_, at| now.saturating_duration_since(*at) < SETTLE);
+        if asked.contains_key(node) {
+            return Err(Failure::Unable("The last change of power has not taken effect yet"));
+        }
+        asked.insert(node.clone(), now);
+        Ok(())
+    }
+
+    /// The change was asked for, or could not be.
+    pub fn asked_for_power(self: &Rc<Self>, link: &Rc<Link>, done: bool) {
+        self.remember(link);
+        if !done {
+            self.asked.borrow_mut().remove(link.node());
+            return;
+        }
+        let (room, link) = (self.clone(), link.clone());
+        let look = async move {
+            Timer::after(SETTLE).await;
+            // An agent knows better, and whoever comes too late hears it at the next visit.
+            if room.hub.agent(link.node()).is_none()
+                && let Ok(power) = power::read(&link).await
+                && let Some(shown) = power.shown()
+            {
+                room.hub.set_amt_power(link.node(), shown);
+            }
+        };
+        self.executor.spawn(look).detach();
     }
 
     /// The link to a device, shared by all who speak to it; its connection ends when nobody holds

@@ -140,6 +140,8 @@ pub struct Control {
     relay: Rc<relay::Room>,
     /// Set by the wiring.
     recordings: OnceCell<Rc<Recordings>>,
+    /// Who speaks to Intel AMT; set by the wiring.
+    amt: OnceCell<Rc<crate::amt::room::Room>>,
     /// Replaced when the web certificate is.
     facts: RefCell<Rc<ServerFacts>>,
     /// The sessions of browsers.
@@ -178,6 +180,7 @@ impl Control {
             keys,
             relay,
             recordings,
+            amt: OnceCell::new(),
             facts,
             browser,
             premises,
@@ -191,6 +194,11 @@ impl Control {
     /// Lets sessions list recordings. Counts once.
     pub fn set_recordings(&self, recordings: Rc<Recordings>) {
         let _ = self.recordings.set(recordings);
+    }
+
+    /// Lets sessions speak to Intel AMT. Counts once.
+    pub fn set_amt(&self, amt: Rc<crate::amt::room::Room>) {
+        let _ = self.amt.set(amt);
     }
 
     fn recordings(&self) -> Option<Rc<Recordings>> {

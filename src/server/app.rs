@@ -58,6 +58,8 @@ pub struct App {
     pub relay: Rc<relay::Room>,
     /// Who computes passwords.
     pub passwords: Passwords,
+    /// Who speaks to Intel AMT.
+    pub amt: Rc<crate::amt::room::Room>,
     /// TLS of the HTTPS port.
     pub server_config: Arc<rustls::ServerConfig>,
     /// Places for TLS handshakes.
@@ -93,9 +95,12 @@ impl App {
             relay::Room::new(hub.clone(), keys.login.clone(), facts.tls_hash, executor.clone());
         let control = Control::new(hub.clone(), passwords.clone(), keys, relay.clone(), facts);
         control.set_recordings(recordings.clone());
+        let amt = crate::amt::room::Room::new(hub.clone(), executor.clone());
+        control.set_amt(amt.clone());
         relay.set_recordings(recordings.clone());
         Ok(Rc::new(Self {
             control,
+            amt,
             recordings,
             relay,
             passwords,

@@ -132,6 +132,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     spawn(Box::pin(backups::run(hub.clone(), data.clone())));
     spawn(Box::pin(control::housekeeping::run(app.control.clone())));
     spawn(Box::pin(sample(app.clone())));
+    spawn(Box::pin(crate::amt::watch::run(app.amt.clone())));
     spawn(Box::pin(remove_unfinished(files)));
     spawn(Box::pin(fronts::run(hub.clone())));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));

@@ -381,7 +381,7 @@ mod tests {
     fn world() -> (World, Rc<Firmware>, Rc<Room>) {
         let (world, firmware) = (World::new(), Firmware::new());
         firmware.call_in(&world.hub, &node_id(1));
-        let room = Room::new(world.hub.clone());
+        let room = Room::new(world.hub.clone(), Rc::default());
         (world, firmware, room)
     }
 
