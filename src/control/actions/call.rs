@@ -9,7 +9,8 @@ use log::info;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::hub::{AgentCommand, Hub, SessionLink};
+use crate::amt::room::Room;
+use crate::hub::{AgentCommand, Hub, SessionLink, SessionMessage};
 use crate::identity::cookie::CookieKey;
 use crate::identity::password::Passwords;
 use crate::model::{Device, Event, EventKind, Group, Millis, Target, User};
@@ -152,6 +153,33 @@ impl Call {
     /// The recordings, if this server keeps any.
     pub(super) fn recordings(&self) -> Option<Rc<Recordings>> {
         self.control.recordings()
+    }
+
+    /// Who speaks to Intel AMT, if anybody does.
+    pub(super) fn amt(&self) -> Option<Rc<Room>> {
+        self.control.amt.get().cloned()
+    }
+
+    /// Answers with what `work` comes to, from a task of its own: this session does not wait.
+    pub(super) fn aside(
+        &self,
+        room: &Room,
+        work: impl Future<Output = Value> + 'static,
+    ) -> Answer<'static> {
+        let (responseid, tag) = self.echoed();
+        let (responseid, tag) = (responseid.cloned(), tag.cloned());
+        let (session, action) = (self.session.clone(), self.action.name);
+        let answering = async move {
+            let body = work.await;
+            let (responseid, tag) = (responseid.as_ref(), tag.as_ref());
+            let frame = Frame { action, body, responseid, tag };
+            if let Ok(text) = serde_json::to_string(&frame) {
+                // Whoever reads nothing misses the answer.
+                let _ = session.mailbox.push(SessionMessage::Text(text.into()));
+            }
+        };
+        room.executor.spawn(answering).detach();
+        Answer::none()
     }
 
     /// A cookie with `fields` that lives no longer than this session's account, and has the limits

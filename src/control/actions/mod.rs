@@ -10,6 +10,7 @@
 mod account_self;
 mod add_devices;
 mod amt;
+mod amt_device;
 mod amt_policy;
 mod call;
 mod chat;

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::model::{Device, EventKind, Rights};
 
 use super::super::request::Request;
+use super::amt_device::{self, Wish};
 use super::{Answer, Call, Choice};
 
 /// `actiontype` of `poweraction`: 2 off, 3 reset, 4 sleep through the agent; 300 to 399 are Intel
@@ -22,7 +23,7 @@ pub(super) fn power_right(request: &Request) -> Rights {
     }
 }
 
-/// `poweraction`: one answer per device. Unlike MeshCentral, which says "ok" to everybody, a device
+/// `poweraction`: one answer per device, which says what its firmware did if that was asked. Unlike MeshCentral, which says "ok" to everybody, a device
 /// on which the right is missing is answered so.
 pub(super) fn power(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
     let Some(kind) = call.request.number("actiontype") else { return Answer::none() };
@@ -31,7 +32,7 @@ pub(super) fn power(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
         .map(|choice| match choice {
             Choice::Granted(on) => {
                 switch(call, &on.device, kind);
-                done(call, "ok")
+                by_firmware(call, &on.device, kind).unwrap_or_else(|| done(call, "ok"))
             }
             Choice::Denied => done(call, "Access denied"),
             Choice::Unknown => done(call, "Invalid nodeid"),
@@ -42,6 +43,19 @@ pub(super) fn power(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
 /// Without a `responseid` the answer is the bare action.
 fn done(call: &Call, result: &str) -> Answer<'static> {
     if call.responseid().is_some() { call.result(result) } else { call.answer(json!({})) }
+}
+
+/// Asks the firmware, which takes its time: the answer says what became of it.
+fn by_firmware(call: &Call, device: &Device, kind: u32) -> Option<Answer<'static>> {
+    let wish = Wish::from_number(kind.checked_sub(300)?)?;
+    let room = call.amt()?;
+    let (node, asked) = (device.id.clone(), room.clone());
+    let is_answered = call.responseid().is_some();
+    Some(call.aside(&room, async move {
+        let outcome = amt_device::fulfil(&asked, &node, wish).await;
+        let result = amt_device::result(&outcome);
+        if is_answered { json!({ "result": result }) } else { json!({}) }
+    }))
 }
 
 fn switch(call: &Call, device: &Device, kind: u32) {

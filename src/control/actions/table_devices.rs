@@ -1,12 +1,12 @@
 //! The table of actions on devices: adding, sharing, telling about and reaching them.
 
-use super::Echo::{Nothing, ResponseId};
+use super::Echo::{Both, Nothing, ResponseId};
 use super::Need::{Device, DeviceAnyOf, DeviceUnless, Devices, Group, Login};
 use super::Refusal::{SaysAs, Silent};
 use super::Wanted::Always;
 use super::{
-    Action, VISIBLE, action, add_devices, amt_policy, clipboard, cookies, remote, report, says,
-    server, share_link, shares, wake,
+    Action, VISIBLE, action, add_devices, amt_device, amt_policy, clipboard, cookies, remote,
+    report, says, server, share_link, shares, wake,
 };
 use crate::model::Rights;
 
@@ -17,6 +17,8 @@ const NOT_SHARE: Rights = Rights::LIMITED_INPUT;
 /// Shares are refused as `deviceShares`, whatever was asked.
 const NO_SHARE: super::Refusal =
     SaysAs("deviceShares", "Invalid node id", "Invalid node id", "Access denied");
+/// What is read of firmware is refused like what is read of a device.
+const NOT_ASKED: super::Refusal = super::Refusal::NoInfo(super::NO_DEVICE);
 /// Adding is refused as `changeDeviceMesh`.
 const NOT_ADDED: super::Refusal = SaysAs(
     "changeDeviceMesh",
@@ -36,6 +38,20 @@ pub(super) static ACTIONS: &[Action] = &[
     action("addamtdevice", ResponseId, Group(Rights::MANAGE_DEVICES, add_devices::amt), NOT_ADDED),
     action("scanamtdevice", Nothing, Login(add_devices::scan), Silent),
     action("meshamtpolicy", Nothing, Group(Rights::EDIT_GROUP, amt_policy::set), Silent),
+    // What firmware is asked and told; all ours
+    action("amtread", Both, Device(Rights::DEVICE_DETAILS, amt_device::read), NOT_ASKED),
+    action(
+        "amtboot",
+        Both,
+        Device(Rights::RESET_OFF, amt_device::boot),
+        says("Invalid node id", "Invalid node id", "Access denied"),
+    ),
+    action(
+        "amtconsent",
+        Both,
+        Device(Rights::REMOTE_CONTROL, amt_device::consent),
+        says("Invalid node id", "Invalid node id", "Access denied"),
+    ),
     // Sharing
     action(
         "createDeviceShareLink",

@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use serde_json::{Value, json};
 
+use crate::amt::power::Wish;
+use crate::amt::reach;
+use crate::amt::wsman::Failure;
 use crate::config::Reach;
 use crate::model::{Device, Event, EventKind, Rights, Target};
 use crate::store::DetailKind;
@@ -42,6 +45,7 @@ async fn wake_one(call: &Call, device: &Device) -> String {
         .to(Target::All)
         .with("nodeids", json!([device.id.to_string()]));
     hub.publish(Event { kind: None, ..event.transient() });
+    switch_on(call, device);
     let Some(detail) = hub.store.detail(&device.id, DetailKind::Network).await else {
         return "No network information for this device".to_owned();
     };
@@ -70,6 +74,21 @@ async fn wake_one(call: &Call, device: &Device) -> String {
     }
     call.audit(format_args!("woke {:?} ({}) through {used} devices", device.name, device.id));
     format!("Used {used} device(s) to send wake packets")
+}
+
+/// Firmware that is in reach switches its computer on; nobody waits for that.
+fn switch_on(call: &Call, device: &Device) {
+    let Some(room) = call.amt().filter(|room| reach::has_way(&room.hub, &device.id)) else {
+        return;
+    };
+    let (node, asked) = (device.id.clone(), room.clone());
+    let switching = async move {
+        match asked.change_power(&node, Wish::On).await {
+            Ok(()) | Err(Failure::NoCredentials) => {}
+            Err(failure) => log::info!("waking {node}: {failure}"),
+        }
+    };
+    room.executor.spawn(switching).detach();
 }
 
 /// The hardware addresses in a `netif2` object: lists of addresses by interface.

@@ -59,6 +59,13 @@ const DIFFERENCES: &[Difference] = &[
         r#""Access denied""#,
         REFUSED,
     ),
+    differs(
+        "admin: devicepower --id {device} --amt",
+        "/0",
+        r#""ok""#,
+        r#""The login to Intel AMT is not known""#,
+        REFUSED,
+    ),
     differs("carol: devicemessage", "/0", r#""OK""#, r#""Unable to route""#, REFUSED),
     hidden("bob: movetodevicegroup", r#""Permission denied""#, r#""Unknown device group""#),
     hidden("carol: runcommand", r#""Access denied""#, r#""Invalid nodeid""#),

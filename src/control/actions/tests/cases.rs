@@ -275,6 +275,18 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
                 (needs(), Changes, json!({"meshid": other, "userid": team})),
             ]
         }
+        "amtread" => {
+            let request = json!({"nodeid": node, "what": "power"});
+            vec![(Each(vec![Rights::DEVICE_DETAILS]), Reads, request)]
+        }
+        "amtboot" => {
+            let request = json!({"nodeid": node, "target": "network"});
+            vec![(Each(vec![Rights::RESET_OFF]), Reaches, request)]
+        }
+        "amtconsent" => {
+            let request = json!({"nodeid": node, "verb": "ask"});
+            vec![(Each(vec![Rights::REMOTE_CONTROL]), Reaches, request)]
+        }
         "mpsjournal" => vec![(OnServer(SiteRights::FULL), Reads, json!({}))],
         "mpssetup" | "mpsscript" => {
             vec![(Each(vec![Rights::EDIT_GROUP]), Reads, json!({"meshid": group}))]
