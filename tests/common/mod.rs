@@ -7,6 +7,7 @@
 // Every test program uses a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod amt;
 pub mod authenticator;
 pub mod browser;
 #[cfg(feature = "web-ui")]

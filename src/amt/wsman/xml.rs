@@ -77,7 +77,11 @@ impl Element {
     /// What is wrong with it.
     pub fn parse(document: &str) -> Result<Self, Malformed> {
         check_nesting(document)?;
-        let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX };
+        let options = ParsingOptions {
+            allow_dtd: false,
+            nodes_limit: NODES_MAX,
+            ..ParsingOptions::default()
+        };
         let document = Document::parse_with_options(document, options);
         let document = document.map_err(|error| Malformed(error.to_string()))?;
         let mut names = Names::default();

@@ -7,6 +7,8 @@ use meshboard::mps::wire::{
     AUTH_SERVICE, Decoder, Event, FORWARD_SERVICE, JSON_MAX, Message, Side,
 };
 
+use crate::common::amt::{Computer, Connection};
+
 /// In what style it speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
@@ -54,8 +56,23 @@ pub struct Device {
     to_forward: VecDeque<u32>,
     seen: VecDeque<Seen>,
     out: VecDeque<Vec<u8>>,
-    /// Our number of the channel, the server's, and what came on it.
-    channels: Vec<(u32, u32, Vec<u8>)>,
+    channels: Vec<Channel>,
+    /// The firmware behind its ports; without one a web server that says `ok` to everything.
+    computer: Option<Computer>,
+}
+
+struct Channel {
+    own: u32,
+    server: u32,
+    /// What the server can still take.
+    credit: u32,
+    /// What came, for the web server.
+    request: Vec<u8>,
+    /// What waits for credit.
+    waiting: Vec<u8>,
+    /// To the firmware, and whether we asked to close the channel.
+    connection: Option<Connection>,
+    closing: bool,
 }
 
 impl Device {
@@ -72,9 +89,17 @@ impl Device {
             seen: VecDeque::new(),
             out: VecDeque::new(),
             channels: Vec::new(),
+            computer: None,
         };
         device.begin();
         device
+    }
+
+    /// The same with simulated firmware behind its ports.
+    #[must_use]
+    pub fn with_computer(mut self, computer: Computer) -> Self {
+        self.computer = Some(computer);
+        self
     }
 
     fn begin(&mut self) {
@@ -160,21 +185,22 @@ impl Device {
                 self.say(&Message::KeepAliveOptionsReply { interval, timeout });
             }
             Message::KeepAliveRequest { cookie } => self.say(&Message::KeepAliveReply { cookie }),
-            Message::ChannelOpen { sender, port, .. } => {
-                // Numbers are small, and given again at once.
-                let own = (0..).find(|n| self.channels.iter().all(|c| c.0 != *n)).unwrap_or(0);
-                self.channels.push((own, sender, Vec::new()));
-                self.seen.push_back(Seen::Opened(port as u16));
-                self.say(&Message::ChannelConfirmation {
-                    recipient: sender,
-                    sender: own,
-                    window: WINDOW,
-                });
+            Message::ChannelOpen { sender, port, window, .. } => {
+                self.open(sender, port as u16, window);
+            }
+            Message::WindowAdjust { recipient, bytes } => {
+                if let Some(channel) = self.channels.iter_mut().find(|c| c.own == recipient) {
+                    channel.credit += bytes;
+                }
+                self.settle();
             }
             Message::ChannelClose { recipient } => {
-                if let Some(at) = self.channels.iter().position(|c| c.0 == recipient) {
-                    let (_, server, _) = self.channels.remove(at);
-                    self.say(&Message::ChannelClose { recipient: server });
+                if let Some(at) = self.channels.iter().position(|c| c.own == recipient) {
+                    let mut channel = self.channels.remove(at);
+                    self.end(&mut channel);
+                    if !channel.closing {
+                        self.say(&Message::ChannelClose { recipient: channel.server });
+                    }
                     self.seen.push_back(Seen::Closed);
                 }
             }
@@ -194,29 +220,117 @@ impl Device {
         }
     }
 
-    /// A web server that answers every request and closes its channel, as firmware does with a 401.
-    fn payload(&mut self, id: u32, bytes: &[u8]) {
-        let Some((_, server, request)) = self.channels.iter_mut().find(|c| c.0 == id) else {
-            return;
+    fn open(&mut self, server: u32, port: u16, credit: u32) {
+        let connection = self
+            .computer
+            .as_ref()
+            .map(|computer| computer.firmware(|firmware| Connection::open(firmware, port)));
+        self.seen.push_back(Seen::Opened(port));
+        let connection = match connection {
+            // Nobody listens there.
+            Some(None) => {
+                return self.say(&Message::ChannelFailure { recipient: server, reason: 2 });
+            }
+            other => other.flatten(),
         };
-        request.extend_from_slice(bytes);
-        let (recipient, whole) = (*server, request.windows(4).any(|w| w == b"\r\n\r\n"));
-        let text = String::from_utf8_lossy(request).into_owned();
-        self.say(&Message::WindowAdjust { recipient, bytes: bytes.len() as u32 });
-        if whole {
-            request_done(self, id, recipient, text);
+        // Numbers are small, and given again at once.
+        let own = (0..).find(|n| self.channels.iter().all(|c| c.own != *n)).unwrap_or(0);
+        self.channels.push(Channel {
+            own,
+            server,
+            credit,
+            request: Vec::new(),
+            waiting: Vec::new(),
+            connection,
+            closing: false,
+        });
+        self.say(&Message::ChannelConfirmation { recipient: server, sender: own, window: WINDOW });
+    }
+
+    fn end(&self, channel: &mut Channel) {
+        if let (Some(computer), Some(connection)) = (&self.computer, &mut channel.connection) {
+            computer.firmware(|firmware| connection.end(firmware));
         }
+    }
+
+    fn payload(&mut self, id: u32, bytes: &[u8]) {
+        let Some(at) = self.channels.iter().position(|c| c.own == id) else { return };
+        let recipient = self.channels[at].server;
+        self.say(&Message::WindowAdjust { recipient, bytes: bytes.len() as u32 });
+        match (&self.computer, &mut self.channels[at].connection) {
+            (Some(computer), Some(connection)) => {
+                computer.firmware(|firmware| connection.receive(firmware, bytes));
+                self.settle();
+            }
+            _ => self.web_server(at, bytes),
+        }
+    }
+
+    /// Whether firmware thinks about a request, which [`Self::work`] answers.
+    pub fn waits(&self) -> bool {
+        let mut connections = self.channels.iter().filter_map(|c| c.connection.as_ref());
+        connections.any(Connection::waits)
+    }
+
+    /// Whether a program has a channel to the firmware.
+    pub fn is_used(&self) -> bool {
+        self.channels.iter().any(|c| c.connection.is_some())
+    }
+
+    /// Lets firmware work.
+    pub fn work(&mut self) {
+        if let Some(computer) = &self.computer {
+            for connection in self.channels.iter_mut().filter_map(|c| c.connection.as_mut()) {
+                computer.firmware(|firmware| connection.work(firmware));
+            }
+            self.settle();
+        }
+    }
+
+    /// Sends what firmware has said, as far as the server takes it.
+    fn settle(&mut self) {
+        for channel in &mut self.channels {
+            let Some(connection) = &mut channel.connection else { continue };
+            channel.waiting.extend(connection.take());
+            while !channel.waiting.is_empty() && channel.credit > 0 {
+                let length = channel.waiting.len().min(channel.credit as usize).min(1024);
+                let recipient = channel.server;
+                let head = Message::Data { recipient, length: length as u32 };
+                let mut data = head.to_bytes();
+                data.extend(channel.waiting.drain(..length));
+                self.out.push_back(data);
+                channel.credit -= length as u32;
+            }
+            if connection.ended() && channel.waiting.is_empty() && !channel.closing {
+                channel.closing = true;
+                let recipient = channel.server;
+                self.out.push_back(Message::ChannelClose { recipient }.to_bytes());
+            }
+        }
+    }
+
+    /// A web server that answers every request.
+    fn web_server(&mut self, at: usize, bytes: &[u8]) {
+        let channel = &mut self.channels[at];
+        channel.request.extend_from_slice(bytes);
+        if !channel.request.windows(4).any(|w| w == b"\r\n\r\n") {
+            return;
+        }
+        let request = std::mem::take(&mut channel.request);
+        let line = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
+        self.seen.push_back(Seen::Asked(line));
+        let body = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        let recipient = channel.server;
+        let mut data = Message::Data { recipient, length: body.len() as u32 }.to_bytes();
+        data.extend(body.as_bytes());
+        self.out.push_back(data);
     }
 }
 
-fn request_done(device: &mut Device, id: u32, recipient: u32, text: String) {
-    let line = text.lines().next().unwrap_or_default().to_owned();
-    device.seen.push_back(Seen::Asked(line));
-    let body = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let mut data = Message::Data { recipient, length: body.len() as u32 }.to_bytes();
-    data.extend(body.as_bytes());
-    device.out.push_back(data);
-    if let Some((_, _, request)) = device.channels.iter_mut().find(|c| c.0 == id) {
-        request.clear();
+impl Drop for Device {
+    fn drop(&mut self) {
+        for mut channel in std::mem::take(&mut self.channels) {
+            self.end(&mut channel);
+        }
     }
 }

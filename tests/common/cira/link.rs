@@ -18,6 +18,7 @@ use futures_rustls::client::TlsStream;
 use rustls::pki_types::ServerName;
 
 use super::{Device, Mood, Seen};
+use crate::common::amt::{Computer, tcp};
 use crate::common::simulated::tls;
 
 /// Longest a test waits for one event.
@@ -123,14 +124,20 @@ pub async fn connect(
             let _ = stop.recv().await;
             Ok(Some(Vec::new()))
         };
+        let pause = match (device.waits(), device.is_used()) {
+            (true, _) => tcp::THINKS,
+            (false, true) => tcp::TICKS,
+            (false, false) => KEEP_ALIVE,
+        };
         let idle = async {
-            Timer::after(KEEP_ALIVE).await;
+            Timer::after(pause).await;
             Ok(None)
         };
         match read.or(stopped).or(idle).await? {
             Some(bytes) if bytes.is_empty() => return Ok(()),
             Some(bytes) => device.receive(&bytes),
-            None => device.keep_alive(),
+            None if pause == KEEP_ALIVE => device.keep_alive(),
+            None => device.work(),
         }
     }
 }
@@ -145,9 +152,23 @@ pub struct Live {
 impl Live {
     /// Connects a computer.
     pub fn connect(door: Door, mood: Mood, uuid: &str, user: &str, password: &str) -> Self {
+        Self::start(door, mood, Device::new(mood, uuid, user, password))
+    }
+
+    /// Connects a computer with simulated firmware.
+    pub fn connect_computer(
+        door: Door,
+        uuid: &str,
+        (user, password): (&str, &str),
+        computer: &Computer,
+    ) -> Self {
+        let device = Device::new(Mood::Firmware, uuid, user, password);
+        Self::start(door, Mood::Firmware, device.with_computer(computer.clone()))
+    }
+
+    fn start(door: Door, mood: Mood, device: Device) -> Self {
         let (stop, stopped) = async_channel::bounded(1);
         let (sender, events) = mpsc::channel();
-        let device = Device::new(mood, uuid, user, password);
         let thread = thread::spawn(move || {
             let executor = Rc::new(LocalExecutor::new());
             async_io::block_on(executor.run(connect(door, mood, device, stopped, |seen| {

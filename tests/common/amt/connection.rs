@@ -1,0 +1,139 @@
+//! A connection to one of the ports of firmware, without its socket, with TLS where the port has it.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection};
+
+use super::firmware::Firmware;
+use super::http::Web;
+use super::redirection::Redirection;
+
+/// A connection. Its owner moves bytes, calls [`Connection::work`] a moment after bytes came, and
+/// [`Connection::end`] at the end.
+pub struct Connection {
+    service: Service,
+    tls: Option<Box<ServerConnection>>,
+    broken: bool,
+}
+
+enum Service {
+    Web(Web),
+    Redirection(Redirection),
+}
+
+impl Connection {
+    /// Opens one, if firmware listens there.
+    pub fn open(firmware: &mut Firmware, port: u16) -> Option<Self> {
+        let with_tls = matches!(port, 16993 | 16995);
+        let is_open = if with_tls { firmware.tls.is_some() } else { firmware.plain };
+        if !is_open {
+            return None;
+        }
+        let service = match port {
+            16992 | 16993 => Service::Web(Web::new(firmware.number())),
+            16994 | 16995 => {
+                if firmware.property("AMT_RedirectionService", "ListenerEnabled") != "true" {
+                    return None;
+                }
+                Service::Redirection(Redirection::new())
+            }
+            _ => return None,
+        };
+        let tls = firmware.tls.as_ref().filter(|_| with_tls).map(|(certificate, key)| {
+            let chain = vec![CertificateDer::from(certificate.clone())];
+            let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.clone()));
+            let config = ServerConfig::builder_with_provider(Arc::new(
+                rustls::crypto::ring::default_provider(),
+            ))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .expect("firmware has a key for its certificate");
+            Box::new(ServerConnection::new(Arc::new(config)).expect("a valid configuration"))
+        });
+        Some(Self { service, tls, broken: false })
+    }
+
+    /// Takes bytes from the wire.
+    pub fn receive(&mut self, firmware: &mut Firmware, mut bytes: &[u8]) {
+        let Some(tls) = &mut self.tls else { return self.service.receive(firmware, bytes) };
+        while !bytes.is_empty() && !self.broken {
+            let read = tls.read_tls(&mut bytes);
+            let (Ok(_), Ok(state)) = (read, tls.process_new_packets()) else {
+                self.broken = true;
+                return;
+            };
+            let mut plain = vec![0; state.plaintext_bytes_to_read()];
+            if tls.reader().read_exact(&mut plain).is_ok() && !plain.is_empty() {
+                self.service.receive(firmware, &plain);
+            }
+        }
+    }
+
+    /// Whether a request waits for [`Self::work`].
+    pub fn waits(&self) -> bool {
+        matches!(&self.service, Service::Web(web) if web.waits())
+    }
+
+    /// Does what firmware takes its time for.
+    pub fn work(&mut self, firmware: &mut Firmware) {
+        match &mut self.service {
+            Service::Web(web) => web.work(firmware),
+            Service::Redirection(redirection) => redirection.tick(firmware),
+        }
+    }
+
+    /// Bytes for the wire.
+    pub fn take(&mut self) -> Vec<u8> {
+        let plain = match &mut self.service {
+            Service::Web(web) => web.take(),
+            Service::Redirection(redirection) => redirection.take(),
+        };
+        let ended = self.service.ended();
+        let Some(tls) = &mut self.tls else { return plain };
+        let mut wire = Vec::new();
+        for piece in plain.chunks(8192) {
+            tls.writer().write_all(piece).expect("its buffer is emptied each time");
+            while tls.wants_write() {
+                tls.write_tls(&mut wire).expect("a vector takes everything");
+            }
+        }
+        if ended {
+            tls.send_close_notify();
+        }
+        while tls.wants_write() {
+            tls.write_tls(&mut wire).expect("a vector takes everything");
+        }
+        wire
+    }
+
+    /// Whether firmware closes it once everything is taken.
+    pub fn ended(&self) -> bool {
+        self.broken || self.service.ended()
+    }
+
+    /// The peer has gone.
+    pub fn end(&mut self, firmware: &mut Firmware) {
+        match &mut self.service {
+            Service::Web(web) => web.end(firmware),
+            Service::Redirection(redirection) => redirection.end(firmware),
+        }
+    }
+}
+
+impl Service {
+    fn receive(&mut self, firmware: &mut Firmware, bytes: &[u8]) {
+        match self {
+            Self::Web(web) => web.receive(firmware, bytes),
+            Self::Redirection(redirection) => redirection.receive(firmware, bytes),
+        }
+    }
+
+    fn ended(&self) -> bool {
+        match self {
+            Self::Web(web) => web.ended(),
+            Self::Redirection(redirection) => redirection.ended(),
+        }
+    }
+}
