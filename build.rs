@@ -6,7 +6,6 @@
 //! how to build without Node.
 
 use std::collections::hash_map::DefaultHasher;
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
@@ -143,12 +142,12 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<(), Failure> 
     Err(Failure(format!("`{program} {}` failed:\n{said}", arguments.join(" "))))
 }
 
-/// The Rust source of the table: each file with its type and its two compressed forms.
+/// The Rust source of the table: each file with its validator, length and compressed form.
 fn table(dist: &Path) -> io::Result<String> {
     let mut names = ["index.html", "guest.html", "chat.html"].map(str::to_owned).to_vec();
     for entry in fs::read_dir(dist.join("assets"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !matches!(Path::new(&name).extension().and_then(OsStr::to_str), Some("br" | "gz")) {
+        if !name.ends_with(".gz") {
             names.push(format!("assets/{name}"));
         }
     }
@@ -158,15 +157,13 @@ fn table(dist: &Path) -> io::Result<String> {
         let content = fs::read(dist.join(name))?;
         let mut hasher = DefaultHasher::new();
         hasher.write(&content);
-        let path = |suffix: &str| dist.join(format!("{name}{suffix}"));
-        let (br, gz) = (path(".br"), path(".gz"));
-        // A bundle made for development has no compressed forms, and is not for programs.
-        fs::metadata(&br)?;
+        let gz = dist.join(format!("{name}.gz"));
+        // A bundle made for development has no compressed form, and is not for programs.
+        fs::metadata(&gz)?;
         // Writing into a String cannot fail.
         let _ = writeln!(
             rows,
-            "    File {{ name: {name:?}, etag: \"\\\"{:016x}\\\"\", len: {}, br: include_bytes!({br:?}), gz: \
-             include_bytes!({gz:?}) }},",
+            "    File {{ name: {name:?}, etag: \"\\\"{:016x}\\\"\", len: {}, gz: include_bytes!({gz:?}) }},",
             hasher.finish(),
             content.len(),
         );

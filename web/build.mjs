@@ -3,14 +3,14 @@
 //   node build.mjs [--out DIR] [--dev]
 //
 // Every file but the page itself carries the hash of its content in its name and may be cached for
-// ever. Beside each file lies its brotli and its gzip form; the program embeds those. --dev leaves
-// the names of entries readable and compresses nothing.
+// ever. Beside each file lies its gzip form, which the program embeds. --dev leaves the names of
+// entries readable and compresses nothing.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { gzipSync } from "node:zlib";
 
 import { build } from "esbuild";
 
@@ -152,11 +152,6 @@ async function compress(out) {
   const pages = (await readdir(out)).filter((name) => name.endsWith(".html"));
   for (const path of [...pages, ...names.map((name) => `assets/${name}`)]) {
     const content = await readFile(join(out, path));
-    const params = {
-      [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
-      [constants.BROTLI_PARAM_SIZE_HINT]: content.length,
-    };
-    await writeFile(join(out, `${path}.br`), brotliCompressSync(content, { params }));
     await writeFile(join(out, `${path}.gz`), gzipSync(content, { level: 9 }));
   }
 }
