@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory as _;
 use serde_json::{Value, json};
 
 use super::{
-    AgentsCommand, Cli, Command, Common, Failure, GroupCommand, MpsCommand, UserCommand, agents,
+    AgentsCommand, Command, Common, Failure, GroupCommand, MpsCommand, UserCommand, agents,
     backup, export, import, link, password, print,
 };
 use crate::config::{self, ConfigError, Place, Problem, Warning, WarningKind};
@@ -42,12 +41,6 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::LoginKey => show(common, &link::ask(common, &Request::LoginKey)?),
         Command::Cert(_) => certificates(common),
         Command::Mps(command) => mps(common, command),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "meshboard", &mut script);
-            print::out(&String::from_utf8_lossy(&script))
-        }
-        Command::Man { out } => man(out.as_deref()),
     }
 }
 
@@ -239,14 +232,4 @@ fn certificates(common: &Common) -> Result<(), Failure> {
         )));
     }
     print::certificates(&found)
-}
-
-fn man(out: Option<&Path>) -> Result<(), Failure> {
-    if let Some(folder) = out {
-        std::fs::create_dir_all(folder).map_err(Failure::failed)?;
-        return clap_mangen::generate_to(Cli::command(), folder).map_err(Failure::failed);
-    }
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(Failure::failed)?;
-    print::out(&String::from_utf8_lossy(&page))
 }

@@ -1,4 +1,4 @@
-//! The command line. Completions and man pages are made from the same definition.
+//! The command line. `examples/manual.rs` makes completions and man pages from the same definition.
 //!
 //! Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
 
@@ -15,8 +15,7 @@ mod print;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 const AFTER: &str = "Exit status: 0 done, 1 failed, 2 wrong usage or configuration.\n\
     Commands work while the server runs and while it does not.";
@@ -131,17 +130,6 @@ enum Command {
     /// Intel AMT that calls in
     #[command(subcommand)]
     Mps(MpsCommand),
-    /// Print a completion script for a shell
-    Completions {
-        /// Which shell
-        shell: Shell,
-    },
-    /// Print the man page
-    Man {
-        /// Write the pages of all commands into this folder instead
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
-    },
 }
 
 /// An account by name.
@@ -303,6 +291,11 @@ impl Failure {
     }
 }
 
+/// The definition of the command line, for what describes it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
@@ -319,8 +312,6 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -362,8 +353,6 @@ mod tests {
             "mps journal --address 192.0.2 --uuid 4c4c4544-004b-4210-8033-b6c04f504633",
             "mps setup Office --domain shop",
             "mps script Office",
-            "completions bash",
-            "man --out /tmp/man",
         ] {
             let words = std::iter::once("meshboard").chain(line.split_whitespace());
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
@@ -377,7 +366,6 @@ mod tests {
             "export",
             "backup",
             "restore",
-            "completions tcl",
             "frobnicate",
         ] {
             let words = std::iter::once("meshboard").chain(line.split_whitespace());
