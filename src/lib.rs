@@ -16,6 +16,7 @@ pub mod identity;
 pub mod migrate;
 pub mod model;
 pub mod mps;
+pub mod pool;
 pub mod relay;
 pub mod server;
 pub mod store;

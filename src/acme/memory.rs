@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::identity::{IdentityError, write_private};
+use crate::pool;
 
 /// Longest file, in bytes.
 const FILE_MAX: u64 = 64 << 10;
@@ -32,7 +33,7 @@ impl Memory {
     /// nothing.
     pub(super) async fn load(data: &Path) -> Self {
         let path = path(data);
-        let read = blocking::unblock(move || {
+        let read = pool::unblock(move || {
             let size = fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
             if size == 0 || size > FILE_MAX {
                 return Self::default();

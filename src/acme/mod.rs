@@ -22,6 +22,7 @@ use crate::config::{Acme, Challenge};
 use crate::identity::tls::WebTls;
 use crate::identity::{IdentityError, replace_web};
 use crate::model::Millis;
+use crate::pool;
 
 use memory::Memory;
 use proofs::Proofs;
@@ -132,7 +133,7 @@ impl Renewal {
         let issued = issued?;
         memory.set_issuer(&wanted.directory);
         let data = self.data.clone();
-        let kept = blocking::unblock(move || {
+        let kept = pool::unblock(move || {
             replace_web(&data, &issued.chain, &issued.key)?;
             memory.save(&data)
         });

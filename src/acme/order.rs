@@ -16,6 +16,7 @@ use super::client::Client;
 use super::memory::Memory;
 use super::{AcmeError, Renewal};
 use crate::config::{Acme, Challenge};
+use crate::pool;
 
 /// Waits between two looks at an order, in seconds; two minutes and a half together.
 const LOOKS: [u64; 10] = [1, 1, 2, 3, 5, 8, 13, 25, 40, 50];
@@ -79,7 +80,7 @@ async fn account(
     memory: &mut Memory,
 ) -> Result<Account, AcmeError> {
     let ca_file = wanted.ca_file.clone();
-    let client = blocking::unblock(move || Client::new(ca_file.as_deref())).await?;
+    let client = pool::unblock(move || Client::new(ca_file.as_deref())).await?;
     let builder = Account::builder_with_http(Box::new(client));
     if let Some(credentials) = memory.account(&wanted.directory) {
         return Ok(builder.from_credentials(credentials).await?);
@@ -99,7 +100,7 @@ async fn account(
 
 async fn keep(renewal: &Renewal, memory: &Memory) -> Result<(), AcmeError> {
     let (memory, data) = (memory.clone(), renewal.data.clone());
-    blocking::unblock(move || memory.save(&data)).await.map_err(AcmeError::Disk)
+    pool::unblock(move || memory.save(&data)).await.map_err(AcmeError::Disk)
 }
 
 /// Puts up a proof for every name that needs one, and says so.

@@ -21,6 +21,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use crate::hub::held::HeldCause;
 use crate::hub::{AgentCommand, AgentLink, Mailbox, Refused};
 use crate::model::{DomainId, Key48};
+use crate::pool;
 use crate::ws::{self, Message, Socket};
 
 use super::auth::Handshake;
@@ -220,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P> Session<S, P> {
                         let signature = server.sign(&*data)?;
                         Ok((server.der().to_vec(), signature))
                     };
-                    Done::Signed(blocking::unblock(signed).await)
+                    Done::Signed(pool::unblock(signed).await)
                 }));
             }
             Effect::Admitted(link) => {
@@ -254,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P> Session<S, P> {
             return;
         };
         self.jobs.push(Box::pin(async move {
-            let opened = blocking::unblock(move || {
+            let opened = pool::unblock(move || {
                 std::fs::File::open(&path).map_err(|e| format!("{}: {e}", path.display()))
             });
             match opened.await {
@@ -311,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P> Session<S, P> {
 
 /// Reads the next block; a short one is the last.
 async fn read_block(mut update: Box<Update>) -> Done {
-    let (update, block) = blocking::unblock(move || {
+    let (update, block) = pool::unblock(move || {
         let mut block = Vec::new();
         let read = update.file.by_ref().take(update.block as u64).read_to_end(&mut block);
         (update, read.map(|_| block))

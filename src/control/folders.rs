@@ -8,6 +8,7 @@ use crate::files::Drawer;
 use crate::hub::{Hub, SessionMessage};
 use crate::model::rights::Subject;
 use crate::model::{GroupId, Rights, SessionId, SiteRights, User};
+use crate::pool;
 
 use super::Control;
 
@@ -74,7 +75,7 @@ pub(super) async fn tree(control: &Control, user: &User) -> Option<String> {
         }
         json!({"action": "files", "filetree": {"n": "Root", "f": drawers}}).to_string()
     };
-    Some(blocking::unblock(read).await)
+    Some(pool::unblock(read).await)
 }
 
 /// Shows all sessions of `user` but one what there is now; returns the frame they got.

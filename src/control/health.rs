@@ -10,6 +10,7 @@ use crate::hub::machine::Usage;
 use crate::hub::{Hub, Refused};
 use crate::identity::{Description, describe_all};
 use crate::model::User;
+use crate::pool;
 
 /// The body of the answer.
 #[derive(Debug, Serialize)]
@@ -77,8 +78,7 @@ impl Health {
     /// At this moment, as `reader` may know it. Certificates are read from their files, in the pool.
     pub(super) async fn now(hub: &Hub, premises: &Premises, reader: &User) -> Self {
         let data = premises.data.clone();
-        let (certificates, certificate_errors) =
-            blocking::unblock(move || describe_all(&data)).await;
+        let (certificates, certificate_errors) = pool::unblock(move || describe_all(&data)).await;
         let (usage, disk) = (Usage::now(), hub.store.health());
         let refused = Refused::ALL.iter().map(|(cause, name)| (*name, hub.metrics.refused(*cause)));
         let config = hub.config();

@@ -16,6 +16,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use log::debug;
 
 use crate::hub::{Refused, SessionMessage};
+use crate::pool;
 use crate::ws::{self, Message, Socket};
 
 use super::Control;
@@ -147,7 +148,7 @@ where
             }
             Step::Sign(to_sign) => {
                 let server = proof.ok_or(Refusal::BadCertificate)?.server;
-                let signed = blocking::unblock(move || {
+                let signed = pool::unblock(move || {
                     let signature = server.sign(&to_sign.data);
                     signature.map(|signature| inner::proof(&to_sign, server.der(), &signature))
                 });

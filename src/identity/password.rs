@@ -15,6 +15,7 @@ use ring::pbkdf2;
 
 use super::turns::{Asker, Full, Standing, Turns};
 use crate::model::{Network, PasswordHash};
+use crate::pool;
 
 /// Memory of one Argon2id computation, in KiB.
 const MEMORY_KIB: u32 = 12 * 1024;
@@ -227,7 +228,7 @@ impl Turn {
     async fn compute<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
         // The turn travels with the work: if the caller goes away meanwhile, the next one still
         // waits for this computation.
-        let task = blocking::unblock(move || {
+        let task = pool::unblock(move || {
             let _turn = self;
             work()
         });

@@ -23,6 +23,7 @@ use crate::agent::package::binary::{EmbedError, Embedded, Layout};
 use crate::agent::package::{Binary, MeshCmd, ScriptOptions};
 use crate::model::rights::Subject;
 use crate::model::{DomainId, Group, Key48, Rights, User};
+use crate::pool;
 use crate::relay;
 use crate::relay::download::{Download, NoDownload};
 use crate::relay::visitor::Visitor;
@@ -242,7 +243,7 @@ async fn plain_file(
     if known {
         return text(StatusCode::NOT_MODIFIED, "");
     }
-    let opened = blocking::unblock(move || {
+    let opened = pool::unblock(move || {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
         io::Result::Ok((file, len))
@@ -265,7 +266,7 @@ async fn embedded(
     name: String,
     what: impl FnOnce(&Layout) -> Result<Embedded, EmbedError> + Send + 'static,
 ) -> Response<Body> {
-    let prepared = blocking::unblock(move || {
+    let prepared = pool::unblock(move || {
         let mut file = File::open(&binary.path)?;
         let layout = Layout::read(&mut file)?;
         let embedded = what(&layout).map_err(io::Error::other)?;
@@ -292,7 +293,7 @@ fn with_settings(script: &str, msh: &str) -> String {
 async fn bundle(agent: &Binary, trailer: std::path::PathBuf, trailer_len: u64) -> Response<Body> {
     let (path, len) = (agent.path.clone(), agent.size + trailer_len);
     let opened =
-        blocking::unblock(move || io::Result::Ok(File::open(path)?.chain(File::open(trailer)?)));
+        pool::unblock(move || io::Result::Ok(File::open(path)?.chain(File::open(trailer)?)));
     match opened.await {
         Ok(reader) => stream(reader, len, "meshcmd"),
         Err(error) => broken("meshcmd", &error),

@@ -19,6 +19,7 @@ use crate::control::auth::Upgrade;
 use crate::control::folders;
 use crate::files::{FileError, Name, Place, Upload};
 use crate::model::{DomainId, User, UserId};
+use crate::pool;
 
 use super::answer::{Body, query, text};
 use super::app::App;
@@ -164,12 +165,12 @@ async fn store(app: &App, place: &Place, name: &Name, mut field: Field<'_>) -> R
     let cabinet = app.control.premises().ok_or(Refusal::NotFound)?.files.clone();
     let quota = folders::quota(&app.hub, &place.drawer);
     let target = place.clone();
-    let mut upload: Upload = blocking::unblock(move || cabinet.upload(&target, quota)).await?;
+    let mut upload: Upload = pool::unblock(move || cabinet.upload(&target, quota)).await?;
     while let Some(chunk) = piece(field.chunk()).await? {
-        upload = blocking::unblock(move || upload.write(&chunk).map(|()| upload)).await?;
+        upload = pool::unblock(move || upload.write(&chunk).map(|()| upload)).await?;
     }
     let name = name.clone();
-    Ok(blocking::unblock(move || upload.finish(&name)).await?)
+    Ok(pool::unblock(move || upload.finish(&name)).await?)
 }
 
 /// The folder a `link` names, if the user may use it. It may be written with `%` escapes.
@@ -223,7 +224,7 @@ async fn send(app: &App, found: Option<(Place, Name)>, path: &str) -> Response<B
         return Refusal::NotFound.answer(path);
     };
     let (cabinet, file) = (premises.files.clone(), name.clone());
-    match blocking::unblock(move || cabinet.read(&place, &file)).await {
+    match pool::unblock(move || cabinet.read(&place, &file)).await {
         Ok((file, len)) => {
             let mut response = downloads::stream(file, len, name.as_str());
             let headers = response.headers_mut();

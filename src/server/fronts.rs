@@ -21,6 +21,7 @@ use crate::hub::fronts::Front;
 use crate::hub::held::HeldCause;
 use crate::identity::certificate::{key_id, sha384};
 use crate::model::{DomainId, Millis};
+use crate::pool;
 use crate::tls::shown_certificate;
 
 /// How often without a reason. A renewal must be noticed soon: agents that are connected open their
@@ -98,7 +99,7 @@ async fn front(url: &FrontUrl, name: &str) -> io::Result<Front> {
         }
         FrontUrl::File(path) => {
             let path = path.clone();
-            blocking::unblock(move || {
+            pool::unblock(move || {
                 let mut pem = Vec::new();
                 std::fs::File::open(path)?.take(FILE_MAX).read_to_end(&mut pem)?;
                 CertificateDer::from_pem_slice(&pem).map_err(io::Error::other)

@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::control::auth::{Login, Refusal};
 use crate::model::{DomainId, SiteRights};
+use crate::pool;
 use crate::relay::recording::folder::Folder;
 use crate::relay::recording::name::belongs_to;
 use crate::ws::Socket;
@@ -80,7 +81,7 @@ async fn find(
     }
     let folder = app.recordings.folder(&asked.domain)?;
     let (opened, domain) = (name.to_owned(), asked.domain.clone());
-    let file = blocking::unblock(move || open(folder, &opened, &domain)).await;
+    let file = pool::unblock(move || open(folder, &opened, &domain)).await;
     match file {
         Ok(found) => {
             log::info!("{} from {remote} fetches recording {name:?}", user.id);
@@ -126,7 +127,7 @@ async fn play(mut socket: Socket<Upgraded>, file: File, size: u64, name: &str) -
         // Not by what is claimed: by what is there.
         let len = wanted.min(PIECE_MAX).min(size.saturating_sub(ptr));
         let file = file.clone();
-        let piece = blocking::unblock(move || {
+        let piece = pool::unblock(move || {
             let mut piece = vec![0; len as usize];
             file.read_exact_at(&mut piece, ptr).map(|()| piece)
         });

@@ -24,6 +24,7 @@ use crate::hub::held::HeldCause;
 use crate::identity::tls::WebTls;
 use crate::identity::{self, Names, Role};
 use crate::model::Storage;
+use crate::pool;
 use crate::store::{self, Store};
 
 use super::admin::{AdminContext, Live, Ports, Reload, socket};
@@ -262,7 +263,7 @@ async fn prepare_keys(app: Rc<App>, data: PathBuf, keys: Keys) {
     load_package(&app, &data).await;
     let devices = app.hub.store.device_count();
     let loading = data.clone();
-    let rsa = blocking::unblock(move || identity::load_or_make_rsa(&loading, &names, devices));
+    let rsa = pool::unblock(move || identity::load_or_make_rsa(&loading, &names, devices));
     match rsa.await {
         Ok(rsa) => {
             log::info!("agents may connect (ServerID {})", rsa.agent_server.id().hex());
@@ -288,13 +289,13 @@ async fn prepare_keys(app: Rc<App>, data: PathBuf, keys: Keys) {
 async fn open_mps(app: &Rc<App>, data: PathBuf, listener: TcpListener) -> Result<(), Failure> {
     let settings = app.hub.config().settings.clone();
     let (folder, name) = (data.clone(), settings.mps_name.or(settings.cert));
-    let loaded = blocking::unblock(move || identity::load_mps(&folder, name.as_deref())).await?;
+    let loaded = pool::unblock(move || identity::load_mps(&folder, name.as_deref())).await?;
     app.mps.equip(&data, &loaded)?;
     app.refresh_facts();
     log::info!("Intel AMT may connect to port {}", app.mps.port().unwrap_or_default());
     app.executor.spawn(super::mps::serve(app.clone(), listener)).detach();
     let name = loaded.common_name().unwrap_or_default();
-    let long = blocking::unblock(move || identity::load_or_make_long_mps(&data, &name)).await?;
+    let long = pool::unblock(move || identity::load_or_make_long_mps(&data, &name)).await?;
     app.mps.lengthen(&long)
 }
 
@@ -302,7 +303,7 @@ async fn open_mps(app: &Rc<App>, data: PathBuf, listener: TcpListener) -> Result
 pub async fn load_package(app: &App, data: &Path) {
     let minified = app.hub.config().settings.minify_core;
     let folder = data.join("agents");
-    match blocking::unblock(move || Package::open(&folder, minified)).await {
+    match pool::unblock(move || Package::open(&folder, minified)).await {
         Ok(Some(package)) => {
             log::info!("agent package {}", package.version().unwrap_or("without version"));
             if let Some(premises) = app.control.premises() {
@@ -377,7 +378,7 @@ async fn heartbeat(hub: Rc<Hub>) {
 
 /// Removes what uploads left behind when the last run ended.
 async fn remove_unfinished(files: Cabinet) {
-    match blocking::unblock(move || files.remove_unfinished()).await {
+    match pool::unblock(move || files.remove_unfinished()).await {
         Ok(0) => {}
         Ok(count) => log::info!("removed {count} unfinished uploads"),
         Err(error) => log::warn!("unfinished uploads: {error}"),

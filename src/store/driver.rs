@@ -16,6 +16,7 @@ use async_io::Timer;
 use futures_lite::future;
 
 use crate::model::Millis;
+use crate::pool;
 
 use super::disk::Disk;
 
@@ -173,7 +174,7 @@ impl<M: Machine> Lane<M> {
         };
         let mut report = Report { lane: self, site, outcome: None };
         let (disk, gate) = (site.disk.clone(), self.gate.clone());
-        let outcome = blocking::unblock(move || {
+        let outcome = pool::unblock(move || {
             let _gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
             M::perform(work, &*disk)
         });

@@ -39,6 +39,7 @@ use crate::model::{
     LastSeen, LoginToken, Millis, NodeId, Rights, Secret, Share, Storage, User, UserGroup,
     UserGroupId, UserId, rights,
 };
+use crate::pool;
 
 use codec::{EventForm, PowerForm, Stored};
 use details::{Details, Source};
@@ -544,7 +545,7 @@ impl Store {
                 Source::Disk(place) => place,
             };
             let (disk, wanted) = (self.core.disk.clone()?, key.clone());
-            match blocking::unblock(move || details::read(&*disk, &wanted, place)).await {
+            match pool::unblock(move || details::read(&*disk, &wanted, place)).await {
                 Ok(Some(detail)) => return Some(detail),
                 // The file was copied meanwhile: wait until memory knows the new places.
                 Ok(None) => drop(lane.turn.lock().await),
@@ -654,7 +655,7 @@ impl Store {
         let _reading = lane.reading.lock().await;
         let view = lane.machine.borrow().view();
         let disk = disk.clone();
-        blocking::unblock(move || read(view, Some(&*disk))).await
+        pool::unblock(move || read(view, Some(&*disk))).await
     }
 }
 

@@ -29,6 +29,7 @@ pub use index::IndexError;
 
 use super::kinds::{self, AgentKind};
 use crate::model::Key48;
+use crate::pool;
 use images::{Scripts, inflate, read_script};
 use index::{BinaryEntry, CoreEntry, Index};
 
@@ -234,7 +235,7 @@ impl Package {
         let entry = self.core_entry(name).ok_or(io::ErrorKind::NotFound)?;
         let path = core_path(&self.root, entry.minified, Some(name));
         let (len, crc) = (entry.deflated_len, entry.deflated_crc);
-        let bytes = blocking::unblock(move || {
+        let bytes = pool::unblock(move || {
             let bytes = read_bounded(&path, u64::from(len))?;
             if bytes.len() as u64 == u64::from(len) && crc32c::crc32c(&bytes) == crc {
                 Ok(Bytes::from(bytes))
@@ -255,7 +256,7 @@ impl Package {
     pub async fn image(&self, name: CoreName) -> io::Result<Bytes> {
         let len = self.core_entry(name).ok_or(io::ErrorKind::NotFound)?.len;
         let deflated = self.deflated(name).await?;
-        blocking::unblock(move || inflate(&deflated, len).map(Bytes::from)).await
+        pool::unblock(move || inflate(&deflated, len).map(Bytes::from)).await
     }
 
     /// The executable of an agent id; `None` if it is not installed.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::files::{Cabinet, Drawer, FileError, Name, Place};
+use crate::pool;
 
 use super::super::folders;
 use super::{Answer, Call};
@@ -114,7 +115,7 @@ pub(super) fn operate(call: &Call) -> Answer<'_> {
         let wanted = call.request.text("fileop").unwrap_or_default();
         let (cabinet, target) = (premises.files.clone(), Arc::new(place));
         let place = target.clone();
-        let done = blocking::unblock(move || operation.perform(&cabinet, &place, quota)).await;
+        let done = pool::unblock(move || operation.perform(&cabinet, &place, quota)).await;
         let notice = match done {
             Ok(Some(content)) => {
                 let data = data_encoding::BASE64.encode(&content);

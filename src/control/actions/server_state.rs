@@ -12,6 +12,7 @@ use crate::config::{BackupPlan, MyServer, redacted};
 use crate::hub::documents::to_value;
 use crate::hub::{Hub, troubles};
 use crate::model::{Event, EventKind, Millis, Target};
+use crate::pool;
 
 use super::super::console;
 use super::super::health::Health;
@@ -126,7 +127,7 @@ pub(super) fn backup(call: &Call) -> Answer<'_> {
         let data = premises.data.clone();
         // What cannot be written now is told by everything else; the rest is worth a backup.
         let _ = call.hub().store.save().await;
-        let made = blocking::unblock(move || schedule::run(&plan, &data, now)).await;
+        let made = pool::unblock(move || schedule::run(&plan, &data, now)).await;
         let result = match made {
             Ok(file) => format!("Backup written to {}", file.display()),
             Err(error) => format!("No backup: {error}"),
@@ -159,7 +160,7 @@ pub(super) fn config(call: &Call) -> Answer<'_> {
     let Some(premises) = premises else { return Answer::none() };
     Answer::later(async move {
         let path = premises.config_file();
-        let text = blocking::unblock(move || std::fs::read_to_string(path)).await;
+        let text = pool::unblock(move || std::fs::read_to_string(path)).await;
         let data = text.ok().and_then(|text| redacted(&text));
         call.reply(json!({"data": data}))
     })

@@ -9,7 +9,8 @@ use crate::amt::power::Wish;
 use crate::amt::reach;
 use crate::amt::wsman::Failure;
 use crate::config::Reach;
-use crate::model::{Device, Event, EventKind, Rights, Target};
+use crate::model::{Device, Event, EventKind, Rights, Target, order};
+use crate::pool;
 use crate::store::DetailKind;
 
 use super::device_reports::interfaces;
@@ -57,7 +58,7 @@ async fn wake_one(call: &Call, device: &Device) -> String {
         && let Some(to) = call.premises().map(|premises| premises.wake_to)
     {
         let macs = macs.clone();
-        if let Err(error) = blocking::unblock(move || broadcast(&macs, to)).await {
+        if let Err(error) = pool::unblock(move || broadcast(&macs, to)).await {
             log::warn!("wake-on-LAN packets to {to}: {error}");
         }
     }

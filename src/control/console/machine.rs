@@ -12,6 +12,7 @@ use crate::control::statistics::Traffic;
 use crate::control::warnings;
 use crate::hub::Refused;
 use crate::hub::machine::{Machine, Usage};
+use crate::pool;
 
 const DAY: u64 = 86_400_000;
 
@@ -56,7 +57,7 @@ pub(super) fn check_config(line: &Line<'_>) -> Reply {
         let path = premises.config_file();
         let file = path.clone();
         // What the environment overrides is in force, but not what the file says.
-        let result = blocking::unblock(move || load(&file, [])).await;
+        let result = pool::unblock(move || load(&file, [])).await;
         match result {
             Err(error) => error.to_string(),
             Ok((_, warnings)) => {

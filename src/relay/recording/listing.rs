@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::model::DomainId;
+use crate::pool;
 use crate::store::EventQuery;
 
 use super::folder::{Entry, Folder};
@@ -50,7 +51,7 @@ impl Recordings {
             })
             .collect();
         let domain = domain.clone();
-        blocking::unblock(move || {
+        pool::unblock(move || {
             let folder = match Folder::open(&folder) {
                 Ok(folder) => folder,
                 // Nothing has been recorded yet.

@@ -24,6 +24,7 @@ use crate::hub::Hub;
 use crate::model::{
     Device, DomainId, Event, EventKind, LinkTarget, Millis, Target, User, UserGroup, UserId,
 };
+use crate::pool;
 use crate::store::{EventQuery, PastEvent};
 
 use super::folder::{Folder, perform};
@@ -135,7 +136,7 @@ impl Recordings {
         let head = recorder.flush();
         let names = names(&subject, begun);
         let path = folder.clone();
-        let opened = blocking::unblock(move || -> io::Result<(File, String)> {
+        let opened = pool::unblock(move || -> io::Result<(File, String)> {
             let (file, name) = create(&path, names)?;
             perform(&file, head)?;
             Ok((file, name))
@@ -219,7 +220,7 @@ impl Recordings {
         for folder in folders {
             let active: Vec<_> =
                 self.active.borrow().keys().map(|(_, name)| name.clone()).collect();
-            blocking::unblock(move || match repair_all(&folder, &active) {
+            pool::unblock(move || match repair_all(&folder, &active) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => log::error!("recordings in {}: {error}", folder.display()),
@@ -238,7 +239,7 @@ impl Recordings {
             return;
         }
         let active: Vec<_> = self.active.borrow().keys().map(|(_, name)| name.clone()).collect();
-        blocking::unblock(move || {
+        pool::unblock(move || {
             let cleaned = (|| {
                 let open = Folder::open(&folder)?;
                 let mut entries = open.list()?;
@@ -411,7 +412,7 @@ impl Recording {
 
     async fn perform(&self, work: Work) -> io::Result<()> {
         let file = self.file.clone();
-        blocking::unblock(move || perform(&file, work)).await
+        pool::unblock(move || perform(&file, work)).await
     }
 
     /// Until something is recorded, or it is time.
@@ -442,7 +443,7 @@ impl Recording {
         let is_desktop = self.subject.protocol == 2 && self.subject.form == Form::Blocks;
         let indexed = is_desktop && recording.is_some_and(|recording| recording.index);
         let (file, form) = (self.file.clone(), self.subject.form);
-        let concluded = blocking::unblock(move || {
+        let concluded = pool::unblock(move || {
             if failed {
                 repair(&file, form)?;
             }

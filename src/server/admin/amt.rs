@@ -9,6 +9,7 @@ use crate::hub::amt_script;
 use crate::hub::journal::Search;
 use crate::identity::{Role, describe};
 use crate::model::GroupKind;
+use crate::pool;
 
 pub(super) fn journal(ctx: &AdminContext, address: &str, uuid: &str) -> Result<Answer, String> {
     if ctx.live.is_none() {
@@ -37,7 +38,7 @@ pub(super) async fn setup(
     let port = settings.mps_alias_port.or(settings.mps_port).ok_or("mpsPort is switched off")?;
     // The firmware compares what it is given with the certificate.
     let data = ctx.data.clone();
-    let certificate = blocking::unblock(move || describe(&data, Role::Mps)).await;
+    let certificate = pool::unblock(move || describe(&data, Role::Mps)).await;
     let subject = certificate.ok().flatten().map(|found| found.subject);
     let host = subject.as_deref().and_then(|text| text.strip_prefix("CN=")).map(str::to_owned);
     let host = host.or(settings.mps_name).or(settings.cert).unwrap_or_default();
@@ -52,7 +53,7 @@ pub(super) async fn script(
 ) -> Result<Answer, String> {
     let setup = setup(ctx, domain_name, group).await?;
     let path = Role::Root.cert_path(&ctx.data);
-    let root = blocking::unblock(move || CertificateDer::from_pem_file(path)).await;
+    let root = pool::unblock(move || CertificateDer::from_pem_file(path)).await;
     let root = root.map_err(|_| "the root certificate is not there yet: start the server once")?;
     let script = amt_script::file(&setup, &root).ok_or("no random numbers")?;
     Ok(Answer::MpsScript(script))

@@ -7,6 +7,7 @@ use crate::agent::package::Package;
 use crate::control::setup;
 use crate::hub::held::HeldAgent;
 use crate::identity::{Description, describe_all};
+use crate::pool;
 use crate::server::process::Usage;
 
 /// What there is to know.
@@ -92,7 +93,7 @@ pub(super) async fn status(ctx: &AdminContext) -> Status {
     let per_domain = |count: &dyn Fn(&crate::model::DomainId) -> usize| -> usize {
         config.domains.keys().map(count).sum()
     };
-    let (certificates, certificate_errors, agent_package) = blocking::unblock(move || {
+    let (certificates, certificate_errors, agent_package) = pool::unblock(move || {
         let (certificates, errors) = describe_all(&data);
         let package = Package::open(&data.join("agents"), false).ok().flatten();
         (certificates, errors, package.map(|p| p.version().unwrap_or_default().to_owned()))

@@ -10,6 +10,7 @@ use crate::hub::{Mailbox, SessionLink, SessionMessage};
 use crate::model::{
     BackupCode, Factors, Group, LinkTarget, Millis, Rights, SessionId, SiteRights, Target,
 };
+use crate::pool;
 use crate::store::Store;
 
 /// A clock that was never set must not matter.
@@ -254,7 +255,7 @@ fn with_socket<T: Send + 'static>(
     let ctx = AdminContext { live, data: data.clone(), ..context() };
     let server = executor.spawn(socket::serve(executor.clone(), listener, ctx));
     let asked = path.clone();
-    let client = blocking::unblock(move || client(asked));
+    let client = pool::unblock(move || client(asked));
     let result = async_io::block_on(executor.run(client));
     async_io::block_on(executor.run(server.cancel()));
     assert!(!path.exists(), "the socket goes away with the server");
