@@ -12,7 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::hub::{AgentLink, Hub, SessionMessage};
 use crate::hub::{amt_facts, amt_login};
-use crate::model::{Device, Event, EventKind, Millis, Rights, SessionId, UserId, text::clamp};
+use crate::model::{
+    Device, Event, EventKind, Millis, Rights, SessionId, UserId, order, text::clamp,
+};
 use crate::store::DetailKind;
 
 use super::wire::caps;
@@ -268,7 +270,8 @@ impl Reports {
         if let Some(session) = message.remove("sessionid").filter(Value::is_string) {
             let told = [("action", "msg".into()), ("type", "openUrl".into())];
             let more = [("success", success.into()), ("sessionid", session)];
-            self.route(told.into_iter().chain(more).map(|(k, v)| (k.to_owned(), v)).collect());
+            let told = told.into_iter().chain(more).map(|(k, v)| (k.to_owned(), v));
+            self.route(order::gather(told));
         }
     }
 
@@ -376,7 +379,7 @@ fn set_extra(device: &mut Device, name: &str, text: Option<String>) {
     device.extra.retain(|(n, _)| n != name);
     if let Some(text) = text {
         device.extra.push((name.to_owned(), text));
-        device.extra.sort();
+        order::sort_by(&mut device.extra, Ord::cmp);
     }
 }
 

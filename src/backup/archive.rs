@@ -11,6 +11,8 @@ use flate2::write::GzEncoder;
 use ring::digest::{Context, SHA384};
 use serde::{Deserialize, Serialize};
 
+use crate::model::order;
+
 use super::seal::{Opener, Sealer};
 use super::{BackupError, at};
 
@@ -113,7 +115,7 @@ fn names(folder: &Path) -> Result<Vec<String>, BackupError> {
     let entries = fs::read_dir(folder).map_err(at(folder))?;
     let mut names: Vec<_> =
         entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort_unstable();
+    order::sort_by(&mut names, Ord::cmp);
     Ok(names)
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{BackupError, at, write};
 use crate::config::BackupPlan;
 use crate::model::Millis;
+use crate::model::order;
 
 /// What the files are called: `meshboard-2026-11-22-07-13-32.backup`, in UTC.
 const PREFIX: &str = "meshboard-";
@@ -53,7 +54,7 @@ fn existing(folder: &Path) -> Vec<(String, u64)> {
             ours.then_some((name, entry.metadata().ok()?.len()))
         })
         .collect();
-    found.sort_unstable();
+    order::sort_by(&mut found, Ord::cmp);
     found
 }
 

@@ -20,7 +20,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{DomainId, Key48, SiteRights, Storage, UserGroupId, UserId};
+use crate::model::{DomainId, Key48, SiteRights, Storage, UserGroupId, UserId, order};
 
 pub use acme::{Acme, Challenge};
 pub use addresses::AddressRules;
@@ -316,7 +316,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             settings: Settings::default(),
-            domains: BTreeMap::from([(DomainId::default(), Domain::default())]),
+            domains: order::gather([(DomainId::default(), Domain::default())]),
             acme: None,
         }
     }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, json};
 
+use crate::model::order;
+
 use super::tree::{self, Entry, Table, Value};
 
 /// What stands in place of a secret.
@@ -23,7 +25,7 @@ fn shown_table(table: &Table, secret: bool) -> serde_json::Value {
         let secret = secret || SECRET.iter().any(|part| name.contains(part));
         (entry.written.clone(), shown(&entry.node.value, secret))
     };
-    serde_json::Value::Object(table.0.iter().map(entry).collect::<Map<_, _>>())
+    serde_json::Value::Object(order::gather::<_, Map<_, _>>(table.0.iter().map(entry)))
 }
 
 fn shown(value: &Value, secret: bool) -> serde_json::Value {

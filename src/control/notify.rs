@@ -9,11 +9,11 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use crate::hub::{Hub, SessionLink, SessionMessage};
-use crate::model::{Group, LinkTarget, SiteRights, Target, User, UserId};
+use crate::model::{Group, LinkTarget, SiteRights, Target, User, UserId, order};
 
 /// What the sessions of `user` are subscribed to.
 pub(super) fn subscriptions(user: &User) -> BTreeSet<Target> {
-    let mut targets = BTreeSet::from([Target::User(user.id.clone()), Target::AllUsers]);
+    let mut targets: BTreeSet<_> = order::gather([Target::User(user.id.clone()), Target::AllUsers]);
     if user.site.allows(SiteRights::ALL_EVENTS) {
         targets.insert(Target::All);
     }

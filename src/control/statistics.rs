@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::hub::machine::{Machine, Usage};
 use crate::hub::{Hub, Metrics};
 use crate::model::Millis;
+use crate::model::order;
 
 /// Time between two samples.
 pub const INTERVAL: Duration = Duration::from_secs(300);
@@ -89,7 +90,7 @@ impl Presence {
     fn now(hub: &Hub) -> Self {
         let sessions = hub.sessions();
         let mut users: Vec<_> = sessions.iter().map(|session| &session.id.user).collect();
-        users.sort_unstable();
+        order::sort_by(&mut users, Ord::cmp);
         users.dedup();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Self {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::{AgentCommand, Mailbox};
-use crate::model::{DomainId, Key48, Millis, NodeId};
+use crate::model::{DomainId, Key48, Millis, NodeId, order};
 
 /// Most entries: the oldest gives way, first of those nobody waits in. About 20 KB.
 pub const ENTRIES: usize = 64;
@@ -303,7 +303,7 @@ impl Held {
             .filter(|entry| domain.is_none_or(|domain| entry.refusal.domain == *domain))
             .map(Entry::line)
             .collect();
-        list.sort_by_key(|line| std::cmp::Reverse(line.last));
+        order::sort_by(&mut list, |a, b| b.last.cmp(&a.last));
         list
     }
 }

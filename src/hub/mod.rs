@@ -33,7 +33,7 @@ use serde_json::{Map, Value};
 use crate::config::Config;
 use crate::model::{
     Clock, Connectivity, Device, DomainId, Event, EventKind, Group, GroupKind, LinkTarget, Millis,
-    NodeId, Rights, SessionId, Target, User, UserId, rights::Subject,
+    NodeId, Rights, SessionId, Target, User, UserId, order, rights::Subject,
 };
 use crate::store::Store;
 
@@ -288,7 +288,7 @@ impl Hub {
             return;
         }
         let Some(device) = self.store.device(&link.node) else { return };
-        let sessions: Map<_, _> = link.sessions.borrow().clone().into_iter().collect();
+        let sessions: Map<_, _> = order::gather(link.sessions.borrow().clone());
         let mut event = Event::new("devicesessions", device.id.domain.clone())
             .kind(EventKind::Node)
             .node(&device.id)

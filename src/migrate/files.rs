@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::ImportError;
 use super::nedb::Keys;
 use crate::identity::Role;
+use crate::model::order;
 
 /// Longest `config.json` that is read.
 const CONFIG_MAX: u64 = 4 << 20;
@@ -90,7 +91,7 @@ pub(super) fn plan(source: &Path, data: &Path, devices: usize) -> Result<Plan, I
 
 /// Certificates, their keys and intermediates, and the configuration.
 fn names() -> BTreeSet<PathBuf> {
-    let mut names = BTreeSet::from([PathBuf::from("config.json")]);
+    let mut names: BTreeSet<_> = order::gather([PathBuf::from("config.json")]);
     for role in Role::ALL {
         names.insert(role.cert_path(Path::new("")));
         names.insert(role.key_path(Path::new("")));

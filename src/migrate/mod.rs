@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 use crate::identity::cookie::{INVITATION_KEY, LOGIN_KEY};
 use crate::model;
-use crate::model::{DomainId, NodeId, Secret};
+use crate::model::{DomainId, NodeId, Secret, order};
 use crate::store::{Commit, EventQuery, NotDurable, Record, Store};
 
 use document::Document;
@@ -211,7 +211,8 @@ impl Mover<'_> {
             }
         }
         // `if…`, `lc…` and `si…` sort before `node/…`.
-        later.sort_by_key(|id| !id.starts_with("node/"));
+        let is_device = |id: &str| id.starts_with("node/");
+        order::sort_by(&mut later, |a, b| is_device(b).cmp(&is_device(a)));
         for id in later {
             if let Some(fields) = documents.get(id) {
                 self.device_document(id, fields);
@@ -356,7 +357,7 @@ impl Mover<'_> {
 
     async fn has_events(&self, domains: impl Iterator<Item = &DomainId>) -> bool {
         let mut domains: Vec<_> = domains.cloned().collect();
-        domains.sort_unstable();
+        order::sort_by(&mut domains, Ord::cmp);
         domains.dedup();
         for domain in domains {
             let query = EventQuery { domain, limit: 1, ..EventQuery::default() };

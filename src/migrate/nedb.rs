@@ -19,6 +19,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use serde_json::{Map, Value};
 
 use crate::identity::certificate::sha384;
+use crate::model::order;
 
 /// Longest line that is read, in bytes. NeDB writes a document per line; an account with a picture
 /// has some hundred kilobytes.
@@ -221,7 +222,7 @@ fn fields(text: &str) -> Option<Map<String, Value>> {
     for name in ["links", "ssh", "rdp", "netif2"] {
         if let Some(Value::Object(escaped)) = fields.get_mut(name) {
             let names = std::mem::take(escaped).into_iter();
-            *escaped = names.map(|(name, value)| (unescaped(&name), value)).collect();
+            *escaped = order::gather(names.map(|(name, value)| (unescaped(&name), value)));
         }
     }
     Some(fields)

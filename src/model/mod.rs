@@ -7,6 +7,7 @@ pub mod access;
 pub mod event;
 pub mod ids;
 pub mod network;
+pub mod order;
 pub mod record;
 pub mod rights;
 mod storage;

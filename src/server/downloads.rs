@@ -22,7 +22,7 @@ use crate::agent::msh::{Address, InstallFlags, Msh};
 use crate::agent::package::binary::{EmbedError, Embedded, Layout};
 use crate::agent::package::{Binary, MeshCmd, ScriptOptions};
 use crate::model::rights::Subject;
-use crate::model::{DomainId, Group, Key48, Rights, User};
+use crate::model::{DomainId, Group, Key48, Rights, User, order};
 use crate::pool;
 use crate::relay;
 use crate::relay::download::{Download, NoDownload};
@@ -284,7 +284,7 @@ async fn embedded(
 fn with_settings(script: &str, msh: &str) -> String {
     let lines = msh.lines().filter_map(|line| line.split_once('='));
     let settings: serde_json::Map<_, _> =
-        lines.map(|(key, value)| (key.to_owned(), value.into())).collect();
+        order::gather(lines.map(|(key, value)| (key.to_owned(), value.into())));
     let settings = serde_json::Value::Object(settings);
     script.replacen("var msh = {};", &format!("var msh = {settings};"), 1)
 }

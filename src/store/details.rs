@@ -14,7 +14,7 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-use crate::model::{Millis, NodeId};
+use crate::model::{Millis, NodeId, order};
 
 use super::codec::{DetailHead, DetailsGone, Fingerprint, Kind, Stored};
 use super::disk::{self, Disk};
@@ -271,7 +271,7 @@ impl Details {
     fn copied(&mut self, places: Vec<(Key, Place)>, len: u64) {
         self.len = len;
         let Some(index) = &mut self.index else { return };
-        let places: BTreeMap<Key, Place> = places.into_iter().collect();
+        let places: BTreeMap<Key, Place> = order::gather(places);
         index.retain(|key, entry| match places.get(key) {
             Some(place) => {
                 entry.place = *place;
@@ -320,7 +320,7 @@ impl Machine for Details {
         let may_copy = !self.flush && self.pace.lazy.is_some() && now.mono >= self.copy_pause;
         if worth && may_copy {
             let mut places: Vec<_> = index.iter().map(|(k, e)| (k.clone(), e.place)).collect();
-            places.sort_by_key(|(_, place)| place.at);
+            order::sort_by(&mut places, |(_, a), (_, b)| a.at.cmp(&b.at));
             self.flight = Some(Flight::Copy);
             return Next::Work(Work::Copy(places));
         }

@@ -9,6 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::order;
+
 use super::disk::{self, Disk};
 use super::driver::{Backoff, Failure, Machine, Next, Now};
 use super::frame;
@@ -312,7 +314,7 @@ fn survey(series: &Series, disk: &dyn Disk) -> io::Result<VecDeque<Segment>> {
             segments.push(Segment { number, len });
         }
     }
-    segments.sort_by_key(|segment| segment.number);
+    order::sort_by(&mut segments, |a, b| a.number.cmp(&b.number));
     if let Some(newest) = segments.last_mut() {
         let name = series.file(newest.number);
         let extent = disk::scan(disk, &name, |_, _| {})?;

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::order;
+
 /// A core image. Stored in the package's index: variants are only appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CoreName {
@@ -127,7 +129,7 @@ impl Modules {
     /// `.js` nor in `.json` are ignored.
     pub fn new(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let mut files: Vec<_> = files.into_iter().collect();
-        files.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        order::sort_by(&mut files, |(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
         Self(files.iter().filter_map(|(file, content)| Module::new(file, content)).collect())
     }
 }

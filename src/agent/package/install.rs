@@ -21,6 +21,7 @@ use super::staging::{Staging, sync_folder};
 use super::{MESHCMD_TRAILER, core_path, zip_path};
 use crate::agent::kinds::{self, AgentKind};
 use crate::model::Key48;
+use crate::model::order;
 
 pub use super::outcome::{InstallError, Progress};
 
@@ -62,8 +63,8 @@ pub fn install(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Summary, InstallError> {
     let wanted: BTreeSet<&'static str> = match only {
-        Some(kinds) => kinds.iter().filter_map(|kind| kind.file).collect(),
-        None => kinds::shipped().filter_map(|kind| kind.file).collect(),
+        Some(kinds) => order::gather(kinds.iter().filter_map(|kind| kind.file)),
+        None => order::gather(kinds::shipped().filter_map(|kind| kind.file)),
     };
     let write_error = |error| InstallError::Write { path: agents.to_owned(), error };
     let keep_old = is_foreign(agents).map_err(write_error)?;
@@ -169,7 +170,7 @@ fn read_hashes(root: &Path) -> Result<BTreeMap<String, Listed>, InstallError> {
     let json = read_script(&root.join(FILE)).map_err(|error| damaged(error.to_string()))?;
     let by_id: BTreeMap<String, Listed> = serde_json::from_slice(&json.unwrap_or_default())
         .map_err(|error| damaged(error.to_string()))?;
-    Ok(by_id.into_values().map(|listed| (listed.filename.clone(), listed)).collect())
+    Ok(order::gather(by_id.into_values().map(|listed| (listed.filename.clone(), listed))))
 }
 
 fn verify(listed: &Listed, found: &Digests) -> Result<(), String> {

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::model::order;
+
 use super::outcome::{InstallError, Progress};
 
 /// Longest executable; the longest stock one has 9 MB.
@@ -261,7 +263,7 @@ pub(super) fn module_names(folder: &Path) -> Result<Vec<String>, InstallError> {
         let name = entry.map_err(read_error)?.file_name();
         names.extend(name.to_str().filter(|name| is_module(name)).map(str::to_owned));
     }
-    names.sort();
+    order::sort_by(&mut names, Ord::cmp);
     Ok(names)
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use crate::model::rights::Authority;
-use crate::model::{Document, Event, LinkTarget, SiteRights, Target, User};
+use crate::model::{Document, Event, LinkTarget, SiteRights, Target, User, order};
 use crate::store::RecordKey;
 
 use super::users::email_address;
@@ -227,7 +227,7 @@ fn plain_members(object: &Map<String, Value>, names: &[&str], max: usize) -> Map
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     };
     let known = |name: &&str| Some(((*name).to_owned(), object.get(*name)?.clone()));
-    names.iter().filter_map(known).filter(|(_, value)| is_plain(value)).collect()
+    order::gather(names.iter().filter_map(known).filter(|(_, value)| is_plain(value)))
 }
 
 /// `changemeshnotify`: of what on a group's devices the user wants to be told.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::GroupKind;
+use crate::model::order;
 use crate::relay::wire::Target;
 
 use super::{Answer, Call, OnDevice};
@@ -20,7 +21,7 @@ pub(super) fn device_cookie(call: &Call, on: OnDevice) -> Answer<'_> {
         return Answer::none();
     }
     let user = &call.user.id;
-    let mut fields: Map<String, Value> = Map::from_iter([
+    let mut fields: Map<String, Value> = order::gather([
         ("userid".to_owned(), user.to_string().into()),
         ("domainid".to_owned(), user.domain.as_str().into()),
         ("nodeid".to_owned(), on.device.id.to_string().into()),

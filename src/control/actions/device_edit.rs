@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::Reach;
-use crate::model::{Device, Event, Group, GroupKind, LinkTarget, Rights, Target, User};
+use crate::model::{Device, Event, Group, GroupKind, LinkTarget, Rights, Target, User, order};
 
 use super::super::removal::remove_device;
 use super::group_members::{Holder, holders_named};
@@ -135,7 +135,7 @@ fn set_location(call: &Call, device: &mut Device, changes: &mut Vec<&'static str
     device.extra.retain(|(name, _)| name != NAME);
     let seconds = call.hub().now().seconds().0;
     device.extra.push((NAME.to_owned(), json!(format!("{place},{seconds}")).to_string()));
-    device.extra.sort();
+    order::sort_by(&mut device.extra, Ord::cmp);
     changes.push("location");
 }
 
@@ -167,7 +167,7 @@ fn tags(call: &Call) -> Option<Vec<String>> {
     let fits = |tag: &&str| !tag.is_empty() && tag.chars().count() <= TAG_MAX && !tag.contains(',');
     let mut tags: Vec<_> =
         list.into_iter().map(str::trim).filter(fits).map(str::to_owned).collect();
-    tags.sort();
+    order::sort_by(&mut tags, Ord::cmp);
     tags.dedup();
     tags.truncate(TAGS_MAX);
     Some(tags)

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::hub::Hub;
-use crate::model::{Device, NodeId, Rights};
+use crate::model::{Device, NodeId, Rights, order};
 use crate::store::{Detail, DetailKind};
 
 use super::{Answer, Call, OnDevice, device_csv};
@@ -131,7 +131,7 @@ async fn everything(hub: &Hub, device: &Device, rights: Rights, room: bool) -> V
     if let (Some(node), Some(group)) = (node.as_object_mut(), hub.store.group(&device.group)) {
         node.insert("groupname".into(), group.name.as_str().into());
     }
-    let mut entry = Map::from_iter([("node".to_owned(), node)]);
+    let mut entry: Map<_, _> = order::gather([("node".to_owned(), node)]);
     if room && rights.allows(Rights::DEVICE_DETAILS) {
         if let Some(detail) = hub.store.detail(&device.id, DetailKind::Network).await {
             let netif2 = interfaces(&detail).map(|netif2| to_value(&netif2));

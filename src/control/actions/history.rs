@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::model::{NodeId, Rights, Target};
+use crate::model::{NodeId, Rights, Target, order};
 use crate::store::{EventQuery, PastEvent, PowerChange};
 
 use super::super::filter;
@@ -37,9 +37,9 @@ pub(super) fn last_connects(call: &Call) -> Answer<'_> {
     let hub = call.hub();
     let devices = hub.store.devices(&call.user.id.domain);
     let visible = devices.iter().filter(|d| !hub.rights_on_device(&call.user, d).is_empty());
-    let seen: Map<String, Value> = visible
-        .filter_map(|d| Some((d.id.to_string(), json!(hub.store.last_seen(&d.id)?.time))))
-        .collect();
+    let seen: Map<String, Value> = order::gather(
+        visible.filter_map(|d| Some((d.id.to_string(), json!(hub.store.last_seen(&d.id)?.time)))),
+    );
     call.reply(json!({"lastconnects": seen}))
 }
 
@@ -182,7 +182,7 @@ pub(super) fn logins(call: &Call) -> Answer<'_> {
         }
         // An administrator who locks somebody out is no login of that account.
         logins.retain(|past| past.event.actor.as_ref() == Some(&account.id));
-        logins.sort_by_key(|past| std::cmp::Reverse(past.time));
+        order::sort_by(&mut logins, |a, b| b.time.cmp(&a.time));
         logins.truncate(LOGINS_MAX);
         let mut body = json!({"events": logins.iter().map(login).collect::<Vec<_>>()});
         if call.request.get("userid").is_some() {

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::hub::{AgentCommand, CoreMode, TunnelLink};
-use crate::model::{self, Device, Rights};
+use crate::model::{self, Device, Rights, order};
 use crate::relay::Denied;
 use crate::relay::command::Introduction;
 
@@ -228,7 +228,7 @@ pub(super) fn uninstall(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
 /// `updateAgents`: the agents look for an update now.
 pub(super) fn update(call: &Call, devices: Vec<Choice>) -> Answer<'_> {
     for on in granted(devices) {
-        let mut message = Map::from_iter([
+        let mut message: Map<_, _> = order::gather([
             ("action".to_owned(), "msg".into()),
             ("type".to_owned(), "console".into()),
             ("value".to_owned(), "agentupdate".into()),

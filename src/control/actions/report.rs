@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::model::rights::Subject;
-use crate::model::{Event, GroupId, Millis, SiteRights, Target, UserId};
+use crate::model::{Event, GroupId, Millis, SiteRights, Target, UserId, order};
 use crate::store::{EventQuery, PastEvent};
 
 use super::super::request::Request;
@@ -138,7 +138,7 @@ async fn history(
             None => true,
         });
     }
-    found.sort_by_key(|past| past.time);
+    order::sort_by(&mut found, |a, b| a.time.cmp(&b.time));
     found
 }
 

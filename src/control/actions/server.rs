@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::hub::SessionMessage;
 use crate::model::ids::mesh_base64;
+use crate::model::order;
 use crate::model::rights::Authority;
 
 use super::{Answer, Call};
@@ -76,6 +77,6 @@ pub(super) fn session_count(call: &Call) -> Answer<'_> {
             *counts.entry(session.id.user.to_string()).or_default() += 1;
         }
     }
-    let wssessions = counts.into_iter().map(|(user, n)| (user, n.into())).collect();
+    let wssessions = order::gather(counts.into_iter().map(|(user, n)| (user, n.into())));
     call.reply(Body { wssessions })
 }

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::GuestSharing;
-use crate::model::{Event, Millis, Rights, Share, Target};
+use crate::model::{Event, Millis, Rights, Share, Target, order};
 
 use super::super::request::Request;
 use super::super::sharing;
@@ -195,7 +195,7 @@ fn wanted(call: &Call, on: &OnDevice) -> Result<Share, Refused> {
         view_only: request.is_true("viewOnly") || on.rights.restricted(Rights::VIEW_ONLY),
     };
     times.apply(&mut share, hub.now());
-    let mut fields = Map::from_iter([
+    let mut fields: Map<_, _> = order::gather([
         ("a".to_owned(), 6.into()),
         ("pid".to_owned(), share.public_id.as_str().into()),
     ]);

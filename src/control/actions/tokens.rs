@@ -13,7 +13,7 @@ use super::super::notify;
 use super::{Answer, Call};
 use crate::config::TokenRules;
 use crate::identity::password;
-use crate::model::{EventKind, LoginToken, Millis, Target};
+use crate::model::{EventKind, LoginToken, Millis, Target, order};
 use crate::store::RecordKey;
 
 /// Random bytes of a token's user name.
@@ -82,7 +82,7 @@ pub(super) fn list(call: &Call) -> Answer<'_> {
         hub.store.login_tokens(&user.id).into_iter().partition(|token| {
             is_expired(token, now) || unwanted.contains(&token.token_user.as_str())
         });
-    kept.sort_by_key(|token| token.created);
+    order::sort_by(&mut kept, |a, b| a.created.cmp(&b.created));
     let list: Vec<_> = kept.iter().map(|token| shown(token)).collect();
     let mut answer = call.reply(json!({"loginTokens": list}));
     if removed.is_empty() {

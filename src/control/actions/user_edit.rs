@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use crate::model::{EventKind, LinkTarget, Rights, SiteRights, Target, User, UserGroup};
+use crate::model::{EventKind, LinkTarget, Rights, SiteRights, Target, User, UserGroup, order};
 use crate::store::RecordKey;
 
 use super::super::notify;
@@ -122,12 +122,12 @@ fn site_rights(call: &Call, user: &User, wanted: SiteRights) -> SiteRights {
 /// `groups`: the realms of an account. Who has realms of its own cannot move an account out of
 /// them, nor into others: else it could make a manager who is bound to none.
 fn set_realms(call: &Call, user: &mut User, wanted: &[Value]) {
-    let wanted: BTreeSet<String> = wanted
+    let wanted = wanted
         .iter()
         .filter_map(|realm| Some(realm.as_str()?.trim().to_lowercase()))
         .filter(|realm| (1..=REALM_MAX).contains(&realm.chars().count()))
-        .take(REALMS_MAX)
-        .collect();
+        .take(REALMS_MAX);
+    let wanted: BTreeSet<String> = order::gather(wanted);
     let own = &call.user.realms;
     let is_full = call.user.site.is_full();
     let stays = wanted.iter().any(|realm| own.contains(realm))

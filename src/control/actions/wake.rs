@@ -96,12 +96,12 @@ fn switch_on(call: &Call, device: &Device) {
 fn macs(netif2: &str) -> BTreeSet<Mac> {
     let interfaces: Value = serde_json::from_str(netif2).unwrap_or_default();
     let lists = interfaces.as_object().into_iter().flat_map(|map| map.values());
-    lists
+    let macs = lists
         .filter_map(Value::as_array)
         .flatten()
         .filter_map(|address| parse(address.get("mac")?.as_str()?))
-        .take(MACS_MAX)
-        .collect()
+        .take(MACS_MAX);
+    order::gather(macs)
 }
 
 /// Six hexadecimal pairs, not all zero.

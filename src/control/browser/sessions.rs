@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use data_encoding::BASE64URL_NOPAD;
 use ring::digest::{SHA256, digest};
 
-use crate::model::{DomainId, Millis, User, UserId, text};
+use crate::model::{DomainId, Millis, User, UserId, order, text};
 
 /// Sessions at a time.
 const LIMIT: usize = 2048;
@@ -212,7 +212,7 @@ impl Sessions {
         let limits = limits(&user.id.domain);
         let wanted = |s: &&BrowserSession| Self::is_wanted(s, user) && !s.is_over(limits, now);
         let mut found: Vec<_> = self.0.values().filter(wanted).cloned().collect();
-        found.sort_by_key(|session| session.began);
+        order::sort_by(&mut found, |a, b| a.began.cmp(&b.began));
         found
     }
 

@@ -21,7 +21,7 @@ use super::auth::{self, Attempt, Refusal, SignedIn, Upgrade};
 use super::browser::sessions::Opening;
 use super::browser::{CookieSite, Entered};
 use super::passwords::{self, NotChanged, Wish};
-use crate::model::{Event, EventKind, Target, User, text};
+use crate::model::{Event, EventKind, Target, User, order, text};
 use proof::Step;
 
 pub use form::{BODY_MAX, Form};
@@ -221,7 +221,7 @@ fn more(control: &Control, refusal: Refusal, user: Option<&User>) -> Outcome {
 
 fn another_password(control: &Control, user: &User) -> Outcome {
     let proof = proof::make(&control.keys.steps, &control.hub, Step::Password, user);
-    let next = proof.into_iter().map(|proof| ("hwstate".to_owned(), proof.into())).collect();
+    let next = order::gather(proof.into_iter().map(|proof| ("hwstate".to_owned(), proof.into())));
     Outcome::Refused { cause: Cause::Door(Refusal::PasswordExpired), next }
 }
 

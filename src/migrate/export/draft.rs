@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
+use crate::model::order;
+
 use super::escaped;
 
 /// See the module. Members come in the order they are named.
@@ -16,7 +18,7 @@ impl Draft {
     /// A document with this `_id`.
     pub(super) fn new(id: impl Display) -> Self {
         let id = id.to_string();
-        let fields = Map::from_iter([("_id".to_owned(), Value::from(id.as_str()))]);
+        let fields = order::gather([("_id".to_owned(), Value::from(id.as_str()))]);
         Self { id, fields }
     }
 
@@ -57,7 +59,7 @@ impl Draft {
         entries: impl IntoIterator<Item = (String, Value)>,
     ) -> Self {
         let entries = entries.into_iter().map(|(id, value)| (escaped(&id), value));
-        self.with(name, Map::from_iter(entries))
+        self.with(name, order::gather::<_, Map<_, _>>(entries))
     }
 
     /// The id and the document.

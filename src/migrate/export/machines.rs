@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::draft::Draft;
 use super::{Holder, escaped, names_fit};
 use crate::model::{
-    AgentFacts, AmtAccess, AmtPolicy, Device, Group, GroupKind, LastSeen, NodeId, Share,
+    AgentFacts, AmtAccess, AmtPolicy, Device, Group, GroupKind, LastSeen, NodeId, Share, order,
 };
 use crate::store::Detail;
 
@@ -161,7 +161,7 @@ pub(super) fn network(node: &NodeId, detail: &Detail) -> Option<Draft> {
             .with("type", "ifinfo")
             .with("domain", node.domain.as_str())
             .with("updateTime", detail.time.0)
-            .with("netif2", Map::from_iter(interfaces)),
+            .with("netif2", order::gather::<_, Map<_, _>>(interfaces)),
     )
 }
 

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::{Exported, Holder};
 use crate::identity::webauthn::PublicKey;
 use crate::model::{
-    Factors, Link, LinkTarget, LoginToken, PasswordHash, SecurityKey, User, UserGroup,
+    Factors, Link, LinkTarget, LoginToken, PasswordHash, SecurityKey, User, UserGroup, order,
 };
 
 /// Bytes of a salt and of a hash of MeshCentral's passwords.
@@ -45,7 +45,7 @@ pub(super) fn account(user: &User, factors: Option<&Factors>, report: &mut Expor
         None => draft.with("passchange", -1),
     };
     let bits = user.notify.iter().map(|(target, bits)| (target.to_string(), (*bits).into()));
-    let bits = Map::from_iter(bits);
+    let bits: Map<_, _> = order::gather(bits);
     draft = draft.maybe("notify", (!bits.is_empty()).then_some(bits));
     draft = match &user.password {
         PasswordHash::Pbkdf2 { salt, hash } => {
@@ -116,7 +116,8 @@ fn security_key(key: &SecurityKey) -> Option<Value> {
 
 fn links(links: &[Link]) -> impl Iterator<Item = (String, Value)> {
     links.iter().map(|link| {
-        let mut value = Map::from_iter([("rights".to_owned(), link.rights.bits().into())]);
+        let mut value: Map<_, _> =
+            order::gather([("rights".to_owned(), link.rights.bits().into())]);
         if link.notify != 0 {
             value.insert("notify".to_owned(), link.notify.into());
         }

@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::model::DomainId;
+use crate::model::order;
 use crate::pool;
 use crate::store::EventQuery;
 
@@ -60,7 +61,7 @@ impl Recordings {
             };
             let mut entries = folder.list()?;
             entries.retain(|entry| belongs_to(&entry.name, &domain));
-            entries.sort_by(|a, b| (b.modified, &b.name).cmp(&(a.modified, &a.name)));
+            order::sort_by(&mut entries, |a, b| (b.modified, &b.name).cmp(&(a.modified, &a.name)));
             Ok(merge(told, &entries, limit, |entry| describe(&folder, entry)))
         })
         .await
@@ -75,8 +76,8 @@ fn merge(
     describe: impl Fn(&Entry) -> Option<Line>,
 ) -> Vec<Line> {
     let name = |line: &Line| line.get("filename")?.as_str().map(str::to_owned);
-    let known: BTreeSet<_> = told.iter().filter_map(name).collect();
-    let there: BTreeSet<_> = entries.iter().map(|entry| &*entry.name).collect();
+    let known: BTreeSet<_> = order::gather(told.iter().filter_map(name));
+    let there: BTreeSet<_> = order::gather(entries.iter().map(|entry| &*entry.name));
     let mut lines: Vec<Line> = Vec::new();
     for mut line in told {
         // The page knows these, and what a session was told it is not told again.
@@ -91,7 +92,7 @@ fn merge(
     let unknown = entries.iter().filter(|entry| !known.contains(&entry.name)).take(limit);
     lines.extend(unknown.filter_map(describe));
     let began = |line: &Line| line.get("startTime").and_then(Value::as_u64).unwrap_or_default();
-    lines.sort_by_key(|line| std::cmp::Reverse(began(line)));
+    order::sort_by(&mut lines, |a, b| began(b).cmp(&began(a)));
     lines.truncate(limit);
     lines
 }

@@ -2,6 +2,7 @@
 
 use crate::config::RecordingLimits;
 use crate::model::Millis;
+use crate::model::order;
 
 use super::folder::Entry;
 
@@ -18,7 +19,7 @@ pub fn overdue<'a>(
 ) -> Vec<&'a Entry> {
     let mut newest: Vec<_> = entries.iter().collect();
     // Names have the time they began in them, and decide where the file system's time does not.
-    newest.sort_by(|a, b| (b.modified, &b.name).cmp(&(a.modified, &a.name)));
+    order::sort_by(&mut newest, |a, b| (b.modified, &b.name).cmp(&(a.modified, &a.name)));
     let (mut count, mut bytes, mut full) = (0usize, 0u64, false);
     newest.retain(|entry| {
         let used = in_use(&entry.name);

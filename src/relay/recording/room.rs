@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::config;
 use crate::hub::Hub;
 use crate::model::{
-    Device, DomainId, Event, EventKind, LinkTarget, Millis, Target, User, UserGroup, UserId,
+    Device, DomainId, Event, EventKind, LinkTarget, Millis, Target, User, UserGroup, UserId, order,
 };
 use crate::pool;
 use crate::store::{EventQuery, PastEvent};
@@ -215,7 +215,7 @@ impl Recordings {
     async fn repair(&self) {
         let config = self.hub.config();
         let mut folders: Vec<_> = config.domains.keys().filter_map(|d| self.folder(d)).collect();
-        folders.sort();
+        order::sort_by(&mut folders, Ord::cmp);
         folders.dedup();
         for folder in folders {
             let active: Vec<_> =

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{AdminContext, Answer, accounts, domain, user_id};
-use crate::model::{DomainId, Event, EventKind, Group, GroupId, GroupKind, Key48, Target, User};
+use crate::model::{
+    DomainId, Event, EventKind, Group, GroupId, GroupKind, Key48, Target, User, order,
+};
 
 /// Longest group name in characters.
 const NAME_MAX: usize = 128;
@@ -103,6 +105,6 @@ pub(super) fn list(ctx: &AdminContext, domain_name: &str) -> Result<Answer, Stri
     let domain = domain(ctx, domain_name)?;
     let mut groups: Vec<_> =
         ctx.hub.store.groups(&domain).iter().map(|group| GroupLine::of(ctx, group)).collect();
-    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    order::sort_by(&mut groups, |a, b| a.name.cmp(&b.name));
     Ok(Answer::Groups(groups))
 }
