@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{
-    AgentsCommand, Command, Common, Failure, GroupCommand, MpsCommand, UserCommand, agents,
-    backup, export, import, link, password, print,
+    AgentsCommand, Command, Common, Failure, GroupCommand, MpsCommand, UserCommand, agents, backup,
+    export, import, link, password, print,
 };
 use crate::config::{self, ConfigError, Place, Problem, Warning, WarningKind};
 use crate::identity::{Role, describe};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use async_executor::LocalExecutor;
+use futures_lite::FutureExt as _;
 
 use super::{Common, Failure, link, print};
 use crate::migrate::{Import, Report};
@@ -43,7 +44,7 @@ pub(super) fn run(
 fn perform(import: &Import<'_>, store: &Store) -> Result<Report, Failure> {
     let executor = LocalExecutor::new();
     let disk = store.clone();
-    executor.spawn(async move { disk.run().await }).detach();
+    executor.spawn(async move { disk.run().await }.boxed_local()).detach();
     async_io::block_on(executor.run(async {
         let report = import.run(store).await.map_err(Failure::failed)?;
         store.close().await.map_err(Failure::failed)?;

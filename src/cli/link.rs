@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use async_executor::LocalExecutor;
+use futures_lite::FutureExt as _;
 
 use super::{Common, Failure};
 use crate::backup;
@@ -56,7 +57,7 @@ fn ask_folder(common: &Common, request: Request) -> Result<Reply, Failure> {
     }
     let executor = LocalExecutor::new();
     let disk = store.clone();
-    executor.spawn(async move { disk.run().await }).detach();
+    executor.spawn(async move { disk.run().await }.boxed_local()).detach();
     async_io::block_on(executor.run(async {
         let hub = Hub::new(store.clone(), config, report.floor);
         let data = common.data.clone();

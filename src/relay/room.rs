@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use async_executor::LocalExecutor;
+use futures_lite::FutureExt as _;
 use serde_json::{Map, Value};
 
 use crate::hub::{AgentCommand, Hub};
@@ -90,7 +91,7 @@ impl Room {
 
     /// Runs something that ends by itself.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.executor.spawn(task).detach();
+        self.executor.spawn(task.boxed_local()).detach();
     }
 
     /// Begins a recording, if the session `subject` is to be recorded; its first block is on disk

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_executor::LocalExecutor;
 use async_io::Timer;
+use futures_lite::FutureExt as _;
 
 /// Bytes all tunnels together move between two looks at everybody else.
 pub const ALLOWANCE: usize = 1 << 20;
@@ -65,7 +66,7 @@ impl Turns {
         ticket.0 = Some(waiting);
         if !self.handing_out.replace(true) {
             let turns = self.clone();
-            self.executor.spawn(async move { turns.hand_out().await }).detach();
+            self.executor.spawn(async move { turns.hand_out().await }.boxed_local()).detach();
         }
         Poll::Pending
     }

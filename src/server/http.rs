@@ -5,7 +5,7 @@
 //! both: its socket moves into a task of its own, and HTTP's buffers are freed.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use async_io::Timer;
 use async_net::{TcpListener, TcpStream};
-use futures_lite::future::or;
+use futures_lite::FutureExt as _;
+use futures_lite::future::{BoxedLocal, or};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
@@ -122,18 +123,8 @@ pub(super) async fn within<T>(
 
 async fn serve_http(app: Rc<App>, transport: Upgraded, remote: SocketAddr, port: Port) {
     let metrics = app.hub.metrics.clone();
-    let service = service_fn(move |request| {
-        let app = app.clone();
-        async move { Ok::<_, Infallible>(routes::route(app, request, remote, port).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(SmolTimer::new())
-        .header_read_timeout(HEADERS)
-        .max_buf_size(HEAD_MAX)
-        .max_headers(HEADER_FIELDS)
-        .serve_connection(FuturesIo::new(transport), service)
-        .with_upgrades();
-    if let Err(error) = connection.await {
+    let routing = move |request| routes::route(app.clone(), request, remote, port).boxed_local();
+    if let Err(error) = speak(transport, HEADERS, true, Box::new(routing)).await {
         // A peer that goes away between requests is no news.
         if error.is_parse() || error.is_timeout() {
             metrics.refuse(Refused::Http);
@@ -142,25 +133,42 @@ async fn serve_http(app: Rc<App>, transport: Upgraded, remote: SocketAddr, port:
     }
 }
 
+/// What answers the requests of a connection.
+type Answering = Box<dyn Fn(Request<Incoming>) -> BoxedLocal<Response<Body>>>;
+
+/// Speaks HTTP on a connection, for one request or, if it is `kept`, for many: each head must
+/// arrive within `patience`. Of one kind for all ports, because hyper is 50 KB of program for each.
+async fn speak(
+    transport: Upgraded,
+    patience: Duration,
+    kept: bool,
+    answering: Answering,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        let answer = answering(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    http1::Builder::new()
+        .timer(SmolTimer::new())
+        .header_read_timeout(patience)
+        .keep_alive(kept)
+        .max_buf_size(HEAD_MAX)
+        .max_headers(HEADER_FIELDS)
+        .serve_connection(FuturesIo::new(transport), service)
+        .with_upgrades()
+        .await
+}
+
 /// Accepts plain HTTP and sends everyone to HTTPS, but who asks for a proof of this server's name.
 pub async fn serve_redirect(app: Rc<App>, listener: TcpListener) {
     loop {
         let Some((stream, remote)) = accept(&listener).await else { continue };
         let slots = app.handshakes.clone();
         let target = app.clone();
+        let redirecting = move |request| ready(redirect(&target, &request)).boxed_local();
         slots.spawn(remote.ip(), async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let response = redirect(&target, &request);
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let connection = http1::Builder::new()
-                .timer(SmolTimer::new())
-                .header_read_timeout(HANDSHAKE)
-                .keep_alive(false)
-                .max_buf_size(HEAD_MAX)
-                .max_headers(HEADER_FIELDS)
-                .serve_connection(FuturesIo::new(stream), service);
-            if let Err(error) = connection.await {
+            let transport = Box::new(Transport::Plain(stream));
+            if let Err(error) = speak(transport, HANDSHAKE, false, Box::new(redirecting)).await {
                 log::debug!("{remote}: HTTP redirect: {error}");
             }
         });

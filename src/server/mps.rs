@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_executor::LocalExecutor;
 use async_net::{TcpListener, TcpStream};
+use futures_lite::FutureExt as _;
 use futures_lite::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{self, HeaderValue};
@@ -170,7 +171,7 @@ impl Door {
         let (room, metrics) = (self.room.clone(), self.room.hub.metrics.clone());
         let transport = Bytes(stream);
         let evicted = self.unproven.spawn_with(entrance.remote.ip(), |place| {
-            session::run(room, transport, entrance, place)
+            session::run(room, transport, entrance, place).boxed_local()
         });
         if evicted.is_some() {
             metrics.refuse(Refused::Overload);

@@ -10,7 +10,7 @@ use async_executor::LocalExecutor;
 use async_io::Timer;
 use async_net::TcpListener;
 use async_signal::{Signal, Signals};
-use futures_lite::{StreamExt as _, future};
+use futures_lite::{FutureExt as _, StreamExt as _, future};
 
 use crate::agent::package::Package;
 use crate::agent::room::Room;
@@ -72,7 +72,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     let hub = Hub::new(store.clone(), config, report.floor);
     // Commits resolve only while this runs.
     let running = store.clone();
-    executor.spawn(async move { running.run().await }).detach();
+    executor.spawn(async move { running.run().await }.boxed_local()).detach();
     let config = hub.config();
     let names = names(&config);
 
@@ -218,7 +218,7 @@ fn serve_admin(app: &Rc<App>, data: &Path, ports: Ports) -> Option<async_executo
         data: data.to_owned(),
         live: Some(Live { ports, reload_agents }),
     };
-    Some(app.executor.spawn(socket::serve(app.executor.clone(), listener, ctx)))
+    Some(app.executor.spawn(socket::serve(app.executor.clone(), listener, ctx).boxed_local()))
 }
 
 /// What keeps the web certificate fresh, if `letsencrypt` asks for that.
@@ -293,7 +293,7 @@ async fn open_mps(app: &Rc<App>, data: PathBuf, listener: TcpListener) -> Result
     app.mps.equip(&data, &loaded)?;
     app.refresh_facts();
     log::info!("Intel AMT may connect to port {}", app.mps.port().unwrap_or_default());
-    app.executor.spawn(super::mps::serve(app.clone(), listener)).detach();
+    app.executor.spawn(super::mps::serve(app.clone(), listener).boxed_local()).detach();
     let name = loaded.common_name().unwrap_or_default();
     let long = pool::unblock(move || identity::load_or_make_long_mps(&data, &name)).await?;
     app.mps.lengthen(&long)

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use futures_lite::FutureExt as _;
+use futures_lite::future::BoxedLocal;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -27,7 +29,7 @@ pub type Upgraded = Box<Transport>;
 /// `limit` bytes end the connection. A request that is no upgrade gets 404, as from MeshCentral.
 pub fn upgrade<F>(
     app: &Rc<App>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     remote: SocketAddr,
     limit: usize,
     serve: impl FnOnce(Socket<Upgraded>, Place) -> F + 'static,
@@ -35,21 +37,31 @@ pub fn upgrade<F>(
 where
     F: Future<Output = ()> + 'static,
 {
+    let serve = Box::new(move |socket, place| serve(socket, place).boxed_local());
+    begin(app, request, remote, limit, serve)
+}
+
+fn begin(
+    app: &Rc<App>,
+    mut request: Request<Incoming>,
+    remote: SocketAddr,
+    limit: usize,
+    serve: Box<dyn FnOnce(Socket<Upgraded>, Place) -> BoxedLocal<()>>,
+) -> Response<Body> {
     let Some(accept) = websocket_accept(&request) else {
         return text(StatusCode::NOT_FOUND, "not found");
     };
     app.hub.metrics.websockets.fetch_add(1, Relaxed);
     let upgraded = hyper::upgrade::on(&mut request);
     let (unproven, metrics) = (app.unproven.clone(), app.hub.metrics.clone());
-    app.executor
-        .spawn(async move {
-            let Some(socket) = upgraded_socket(upgraded, limit).await else { return };
-            // A task of its own: nothing of the upgrade stays in its memory.
-            if unproven.spawn_with(remote.ip(), |place| serve(socket, place)).is_some() {
-                metrics.refuse(Refused::Overload);
-            }
-        })
-        .detach();
+    let upgrading = async move {
+        let Some(socket) = upgraded_socket(upgraded, limit).await else { return };
+        // A task of its own: nothing of the upgrade stays in its memory.
+        if unproven.spawn_with(remote.ip(), |place| serve(socket, place)).is_some() {
+            metrics.refuse(Refused::Overload);
+        }
+    };
+    app.executor.spawn(upgrading.boxed_local()).detach();
     let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
     let headers = response.headers_mut();
     headers.clear();

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_executor::LocalExecutor;
 use async_io::{Async, Timer};
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
+use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, future};
 
 use super::{AdminContext, Reply, Request, execute};
 
@@ -106,7 +106,7 @@ pub async fn serve(executor: Rc<LocalExecutor<'static>>, listener: Listener, ctx
                     }
                     let _ = done.try_send(());
                 };
-                executor.spawn(task).detach();
+                executor.spawn(task.boxed_local()).detach();
             }
             Err(error) => {
                 let _ = done.try_send(());
