@@ -59,16 +59,8 @@ impl<'a> Answer<'a> {
 
     /// An answer that is not known yet.
     pub(super) fn later(future: impl Future<Output = Answer<'a>> + 'a) -> Self {
-        let later: Later<'a> = Box::pin(async move {
-            let answer = future.await;
-            for commit in answer.commits {
-                if let Err(error) = commit.await {
-                    log::warn!("control: {error}");
-                }
-            }
-            answer.frames
-        });
-        Self { later: Some(later), ..Self::default() }
+        let later = committed(Box::pin(future));
+        Self { later: Some(Box::pin(later)), ..Self::default() }
     }
 
     /// Holds the answer back until `commit` is on disk.
@@ -83,6 +75,18 @@ impl<'a> Answer<'a> {
         self.commits.extend(next.commits);
         self
     }
+}
+
+/// The texts of an answer, when what it says is on disk. Not part of each answer that comes later:
+/// it is boxed by itself.
+async fn committed<'a>(answer: Pin<Box<dyn Future<Output = Answer<'a>> + 'a>>) -> Vec<String> {
+    let answer = answer.await;
+    for commit in answer.commits {
+        if let Err(error) = commit.await {
+            log::warn!("control: {error}");
+        }
+    }
+    answer.frames
 }
 
 impl FromIterator<Answer<'static>> for Answer<'static> {
