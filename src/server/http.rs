@@ -134,11 +134,11 @@ async fn serve_http(app: Rc<App>, transport: Upgraded, remote: SocketAddr, port:
 }
 
 /// What answers the requests of a connection.
-type Answering = Box<dyn Fn(Request<Incoming>) -> BoxedLocal<Response<Body>>>;
+pub(super) type Answering = Box<dyn Fn(Request<Incoming>) -> BoxedLocal<Response<Body>>>;
 
 /// Speaks HTTP on a connection, for one request or, if it is `kept`, for many: each head must
 /// arrive within `patience`. Of one kind for all ports, because hyper is 50 KB of program for each.
-async fn speak(
+pub(super) async fn speak(
     transport: Upgraded,
     patience: Duration,
     kept: bool,

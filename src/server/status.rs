@@ -1,30 +1,51 @@
 //! The status endpoint: `/health` and `/metrics` on loopback, from a thread of its own.
 //!
-//! It must answer while the executor is stuck, so it sees nothing but [`Metrics`] and `/proc`.
-//! tiny_http has a thread per connection and no time limits, which is why this never listens on a
-//! public address.
+//! It must answer while the executor is stuck, so it has an executor of its own and sees nothing but
+//! [`Metrics`] and `/proc`.
 
 use std::fmt::Write as _;
-use std::io::{self, Cursor};
+use std::future::ready;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tiny_http::{Header, Method, Response, Server};
+use async_channel::Sender;
+use async_executor::LocalExecutor;
+use async_io::{Async, block_on};
+use async_net::TcpListener;
+use bytes::Bytes;
+use futures_lite::FutureExt as _;
+use futures_lite::future::or;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 
-use super::process::Usage;
 use crate::hub::{Metrics, Refused};
+
+use super::answer::{self, Body};
+use super::http;
+use super::process::Usage;
+use super::slots::Slots;
+use super::transport::Transport;
 
 /// A loop whose heartbeat is older than this is stuck.
 const STUCK: Duration = Duration::from_secs(10);
 /// Stack of the thread; it formats a few lines.
-const STACK: usize = 128 << 10;
+const STACK: usize = 256 << 10;
+/// Connections at a time; a further one ends the oldest.
+const CONNECTIONS: usize = 16;
+/// Time for a request.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The running endpoint; dropping it stops it.
 pub struct StatusEndpoint {
-    server: Arc<Server>,
+    /// Closed, it ends the thread.
+    stop: Sender<()>,
     thread: Option<JoinHandle<()>>,
     address: SocketAddr,
 }
@@ -35,23 +56,21 @@ impl StatusEndpoint {
     /// # Errors
     /// When the port is taken: worth a warning, not the server's end.
     pub fn start(port: u16, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let server = Server::http((Ipv4Addr::LOCALHOST, port)).map_err(io::Error::other)?;
-        let address = server
-            .server_addr()
-            .to_ip()
-            .ok_or_else(|| io::Error::other("the status endpoint has no address"))?;
-        let server = Arc::new(server);
-        let serving = server.clone();
+        let listener = Async::<std::net::TcpListener>::bind((Ipv4Addr::LOCALHOST, port))?;
+        let address = listener.get_ref().local_addr()?;
+        let (stop, stopped) = async_channel::bounded::<()>(1);
         let thread = std::thread::Builder::new().name("status".into()).stack_size(STACK).spawn(
             move || {
-                for request in serving.incoming_requests() {
-                    let answer = answer(request.method(), request.url(), &metrics);
-                    // The client has gone away.
-                    let _ = request.respond(answer);
-                }
+                let executor = Rc::<LocalExecutor<'_>>::default();
+                let serving = serve(executor.clone(), listener.into(), metrics);
+                let stopped = async {
+                    // Nothing is sent.
+                    let _ = stopped.recv().await;
+                };
+                block_on(executor.run(or(serving, stopped)));
             },
         )?;
-        Ok(Self { server, thread: Some(thread), address })
+        Ok(Self { stop, thread: Some(thread), address })
     }
 
     /// Where it listens.
@@ -62,38 +81,55 @@ impl StatusEndpoint {
 
 impl Drop for StatusEndpoint {
     fn drop(&mut self) {
-        self.server.unblock();
+        self.stop.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn answer(method: &Method, url: &str, metrics: &Metrics) -> Response<Cursor<Vec<u8>>> {
-    if *method != Method::Get {
-        return text(405, "only GET\n".into());
+/// Answers requests for ever.
+async fn serve(executor: Rc<LocalExecutor<'static>>, listener: TcpListener, metrics: Arc<Metrics>) {
+    let slots = Slots::new(executor, CONNECTIONS);
+    loop {
+        let Some((stream, remote)) = http::accept(&listener).await else { continue };
+        let metrics = metrics.clone();
+        let answering = move |request: Request<Incoming>| {
+            ready(answer(request.method(), request.uri().path(), &metrics)).boxed_local()
+        };
+        slots.spawn(remote.ip(), async move {
+            let transport = Box::new(Transport::Plain(stream));
+            // The client has gone away.
+            let _ = http::speak(transport, PATIENCE, false, Box::new(answering)).await;
+        });
     }
-    match url.split('?').next().unwrap_or_default() {
+}
+
+fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Body> {
+    if method != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
+    }
+    match path {
         "/health" => health(metrics.heartbeat_age()),
-        "/metrics" => text(200, exposition(metrics, Usage::now())),
-        _ => text(404, "not here: /health, /metrics\n".into()),
+        "/metrics" => text(StatusCode::OK, exposition(metrics, Usage::now())),
+        _ => text(StatusCode::NOT_FOUND, "not here: /health, /metrics\n".into()),
     }
 }
 
-fn health(age: Duration) -> Response<Cursor<Vec<u8>>> {
+fn health(age: Duration) -> Response<Body> {
     if age > STUCK {
-        return text(503, format!("stuck: no heartbeat for {} s\n", age.as_secs()));
+        let stuck = format!("stuck: no heartbeat for {} s\n", age.as_secs());
+        return text(StatusCode::SERVICE_UNAVAILABLE, stuck);
     }
-    text(200, "ok\n".into())
+    text(StatusCode::OK, "ok\n".into())
 }
 
-fn text(status: u16, body: String) -> Response<Cursor<Vec<u8>>> {
-    let header = Header::from_bytes("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-    let response = Response::from_string(body).with_status_code(status);
-    match header {
-        Ok(header) => response.with_header(header),
-        Err(()) => response,
-    }
+fn text(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = answer::text(status, "");
+    *response.body_mut() = Box::pin(Full::new(Bytes::from(body)).map_err(|e| match e {}));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// The Prometheus text format, version 0.0.4.
@@ -207,9 +243,16 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_says_nothing_keeps_no_other_waiting() {
+        let endpoint = StatusEndpoint::start(0, Arc::default()).unwrap();
+        let _silent = TcpStream::connect(endpoint.address()).unwrap();
+        assert!(ask(endpoint.address(), "GET /health").contains("ok"));
+    }
+
+    #[test]
     fn a_stuck_loop_is_not_healthy() {
-        assert_eq!(health(STUCK).status_code().0, 200);
-        assert_eq!(health(STUCK + Duration::from_millis(1)).status_code().0, 503);
+        assert_eq!(health(STUCK).status(), 200);
+        assert_eq!(health(STUCK + Duration::from_millis(1)).status(), 503);
     }
 
     #[test]
