@@ -7,6 +7,7 @@
 //! The options hold for one start; firmware clears them afterwards, or when a consent runs out.
 //! Source: Intel AMT SDK, "Boot control"; the order is that of Open AMT.
 
+use super::consent;
 use super::power::{self, Wish, offers};
 use super::wsman::{Failure, Link, Operation};
 
@@ -116,6 +117,10 @@ pub async fn start(link: &Link, target: Target) -> Result<(), Failure> {
 /// # Errors
 /// What became of it.
 pub async fn prepare(link: &Link, target: Target) -> Result<(), Failure> {
+    // Else it would be refused half-way, each firmware in its own words.
+    if consent::is_missing(link).await? {
+        return Err(Failure::Unable("The user at the computer has to consent first"));
+    }
     let capabilities = match link.get("AMT_BootCapabilities").await {
         Ok(capabilities) => Some(capabilities),
         Err(failure) if failure.is_refusal() => None,
@@ -251,10 +256,16 @@ mod tests {
         let Failure::Refused(refused) = failure else { panic!("{failure}") };
         assert!(refused.wants_consent());
         assert!(!firmware.said.borrow().iter().any(|name| name.contains("RequestPower")));
+        firmware.change("IPS_OptInService", "OptInRequired", "4294967295");
+        firmware.take_said();
+        let failure = block_on(start(&link, Target::Setup { serial: false })).unwrap_err();
+        assert_eq!(failure.to_string(), "The user at the computer has to consent first");
+        assert_eq!(firmware.take_said(), ["IPS_OptInService.Get"]);
+        firmware.change("IPS_OptInService", "OptInState", "3");
         firmware.change("AMT_BootCapabilities", "ForcePXEBoot", "false");
         firmware.take_said();
         let failure = block_on(start(&link, Target::Network)).unwrap_err();
         assert!(matches!(failure, Failure::Unable(_)));
-        assert_eq!(firmware.take_said(), ["AMT_BootCapabilities.Get"]);
+        assert_eq!(firmware.take_said(), ["IPS_OptInService.Get", "AMT_BootCapabilities.Get"]);
     }
 }

@@ -30,6 +30,18 @@ pub async fn read(link: &Link) -> Result<Consent, Failure> {
     Ok(Consent { required, state: service.number("OptInState").unwrap_or_default() })
 }
 
+/// Whether everything needs a consent that was not given.
+///
+/// # Errors
+/// What became of it; firmware that knows no consent is none.
+pub async fn is_missing(link: &Link) -> Result<bool, Failure> {
+    match read(link).await {
+        Ok(Consent { required, state }) => Ok(required == ALWAYS && !matches!(state, 3 | 4)),
+        Err(failure) if failure.is_refusal() => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Shows a code on the screen of the computer; one that is shown already stays.
 ///
 /// # Errors
