@@ -261,7 +261,18 @@ async fn plain(route: &Route, interactive: bool) -> Result<Box<dyn ByteStream>, 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use async_net::TcpListener;
+    use futures_lite::future::block_on;
+    use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::hub::testing::{World, node_id};
+    use crate::hub::{Carrier, Opening};
+    use crate::identity::tls::WebTls;
+    use crate::identity::{Names, load_or_make_web};
+    use crate::model::Millis;
 
     #[test]
     fn the_port_follows_from_what_is_forwarded_and_who_carries_it() {
@@ -282,5 +293,93 @@ mod tests {
         ] {
             assert_eq!(pick(forwarded, service, kind, wants_tls), picked, "{forwarded:?} {kind}");
         }
+    }
+
+    /// A tunnel to a server on this machine that speaks TLS.
+    struct Line(u16);
+
+    impl Carrier for Line {
+        fn open(&self, _: u16, _: bool) -> Opening {
+            let port = self.0;
+            Box::pin(async move {
+                let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+                Ok(Box::new(stream) as Box<dyn ByteStream>)
+            })
+        }
+
+        fn ports(&self) -> Vec<u16> {
+            vec![16993]
+        }
+
+        fn tell(&self, _: &serde_json::Value) {}
+
+        fn disconnect(&self, _: &'static str) {}
+    }
+
+    /// Serves one connection after the other, and sends back what it is told.
+    async fn serve(listener: &TcpListener, certificate: &Arc<WebTls>) {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let config = certificate.server_config().unwrap();
+            let Ok(mut stream) = crate::tls::accept(stream, config).await else { continue };
+            let mut heard = [0; 4];
+            if stream.read_exact(&mut heard).await.is_ok() {
+                stream.write_all(&heard).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        }
+    }
+
+    fn certificate() -> Arc<WebTls> {
+        let folder = tempfile::tempdir().unwrap();
+        let names = Names { server: "localhost".into(), others: vec![] };
+        WebTls::new(load_or_make_web(folder.path(), &names).unwrap())
+    }
+
+    #[test]
+    fn the_first_certificate_is_kept_and_another_one_is_told_nothing() {
+        let world = World::new();
+        let (node, store) = (node_id(1), &world.hub.store);
+        store.put(AmtAccess::new(node.clone(), "admin", "P@ssw0rd", false)).later();
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let line = Rc::new(Line(listener.local_addr().unwrap().port()));
+            let remote = "127.0.0.1:9".parse().unwrap();
+            let tunnel = AmtTunnel::new(node.clone(), TunnelKind::Cira, Millis(1), remote, line);
+            world.hub.amt_tunnel_connected(Rc::new(tunnel));
+            let speak = async || {
+                let mut reached = open(&world.hub, &node, Service::Web, false).await?;
+                reached.stream.write_all(b"ping").await?;
+                reached.stream.flush().await?;
+                let mut heard = [0; 4];
+                reached.stream.read_exact(&mut heard).await?;
+                assert_eq!(&heard, b"ping");
+                Ok::<_, Unreachable>(reached.tls.unwrap())
+            };
+            let (first, second) = (certificate(), certificate());
+            let asked = async {
+                let (shown, how) = speak().await.unwrap();
+                assert!(how.starts_with("TLS 1."), "{how}");
+                assert_eq!(store.amt_access(&node).unwrap().pin, Some(shown));
+                assert_eq!(speak().await.unwrap().0, shown);
+            };
+            or(asked, serve(&listener, &first)).await;
+            let refused = async {
+                let error = speak().await.unwrap_err();
+                assert!(matches!(error, Unreachable::OtherCertificate(_)), "{error}");
+            };
+            or(refused, serve(&listener, &second)).await;
+            // Nothing there speaks TLS.
+            let silent = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+                std::future::pending::<()>().await;
+            };
+            let refused = async {
+                let error = speak().await.unwrap_err();
+                assert!(matches!(error, Unreachable::Tls(_)), "{error}");
+            };
+            or(refused, silent).await;
+        });
     }
 }
