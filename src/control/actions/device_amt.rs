@@ -1,6 +1,7 @@
 //! `intelamt` of `changedevice`: how a device's Intel AMT is logged in to.
 //!
-//! Credentials are a record of their own and never shown; whoever sends back what was shown (the
+//! Besides MeshCentral's members there is `newcertificate`: true forgets the certificate that was
+//! kept. Credentials are a record of their own and never shown; whoever sends back what was shown (the
 //! password as 1) changes nothing.
 
 use serde_json::Value;
@@ -33,6 +34,7 @@ pub(super) fn apply(
         && (user != access.user || password != access.password)
     {
         (access.user, access.password) = (user, password);
+        access.pin = None;
         changes.push("Intel AMT credentials");
     }
     let tls = wanted.get("tls").and_then(Value::as_u64).filter(|tls| *tls <= 1);
@@ -43,6 +45,10 @@ pub(super) fn apply(
     {
         access.tls = tls;
         changes.push("Intel AMT TLS");
+    }
+    // It shows another certificate than before, and somebody knows why.
+    if wanted.get("newcertificate") == Some(&Value::Bool(true)) && access.pin.take().is_some() {
+        changes.push("Intel AMT certificate");
     }
     (old.as_deref() != Some(&access) && !(old.is_none() && access.password.is_empty()))
         .then_some(access)
