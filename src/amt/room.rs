@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
 use async_io::Timer;
+use futures_lite::FutureExt as _;
 
 use super::digest::{Challenge, Credentials};
 use super::power::{self, Wish};
@@ -87,7 +88,7 @@ impl Room {
                 room.hub.set_amt_power(link.node(), shown);
             }
         };
-        self.executor.spawn(look).detach();
+        self.executor.spawn(look.boxed_local()).detach();
     }
 
     /// The link to a device, shared by all who speak to it; its connection ends when nobody holds

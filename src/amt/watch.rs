@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
+use futures_lite::FutureExt as _;
 use futures_lite::future::or;
 
 use super::room::Room;
@@ -38,7 +39,7 @@ pub async fn run(room: Rc<Room>) {
                 let outcome = or(visited, late).await;
                 schedule.borrow_mut().done(&visit.node, outcome, started.elapsed());
             };
-            executor.spawn(visiting).detach();
+            executor.spawn(visiting.boxed_local()).detach();
         }
         Timer::after(LOOK).await;
     }

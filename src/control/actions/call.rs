@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use futures_lite::FutureExt as _;
 use log::info;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -182,7 +183,7 @@ impl Call {
                 let _ = session.mailbox.push(SessionMessage::Text(text.into()));
             }
         };
-        room.executor.spawn(answering).detach();
+        room.executor.spawn(answering.boxed_local()).detach();
         Answer::none()
     }
 

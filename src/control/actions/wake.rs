@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
+use futures_lite::FutureExt as _;
 use serde_json::{Value, json};
 
 use crate::amt::power::Wish;
@@ -89,7 +90,7 @@ fn switch_on(call: &Call, device: &Device) {
             Err(failure) => log::info!("waking {node}: {failure}"),
         }
     };
-    room.executor.spawn(switching).detach();
+    room.executor.spawn(switching.boxed_local()).detach();
 }
 
 /// The hardware addresses in a `netif2` object: lists of addresses by interface.

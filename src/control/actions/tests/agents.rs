@@ -1,6 +1,8 @@
 //! What reaches agents, and what they are told about the user.
 
 use super::*;
+use crate::amt::room::Room;
+use crate::amt::testing::Firmware;
 use crate::config::Config;
 use crate::hub::CoreMode;
 use crate::model::{User, UserGroup, UserGroupId};
@@ -275,4 +277,58 @@ fn sleeping_devices_are_woken_by_agents_the_user_may_wake_with() {
     assert_eq!(wake(json!(["x"]))[0]["result"], "Invalid nodeid");
     let several = wake(json!(["x", id]));
     assert!(several.len() == 2 && several.iter().all(|answer| answer["result"] == "ok"));
+}
+
+#[test]
+fn what_firmware_is_asked_is_answered_by_what_it_did_and_the_session_goes_on() {
+    let (world, _agent) = lab();
+    let executor = Rc::<async_executor::LocalExecutor<'static>>::default();
+    world.control.set_amt(Room::new(world.hub.clone(), executor.clone()));
+    let firmware = Firmware::new();
+    firmware.call_in(&world.hub, &node_id(2));
+    let admin = world.session("admin");
+    let id = node_id(2).to_string();
+    let answers = |request: Value| {
+        let action = request["action"].clone();
+        assert_eq!(ask(&admin, &request), Vec::<Value>::new(), "nothing is waited for");
+        while executor.try_tick() {}
+        let answers = heard(&admin).into_iter().filter(|frame| frame["action"] == action);
+        answers.collect::<Vec<_>>()
+    };
+    let reset = json!({"action": "poweraction", "actiontype": 310, "nodeids": [id],
+        "responseid": "R"});
+    let done = |result: &str| {
+        [json!({"action": "poweraction", "responseid": "R",
+        "result": result})]
+    };
+    assert_eq!(answers(reset.clone()), done("ok"));
+    assert_eq!(answers(reset), done("The last change of power has not taken effect yet"));
+    let read = json!({"action": "amtread", "nodeid": id, "what": "network", "tag": 7});
+    let network = answers(read.clone()).remove(0);
+    assert_eq!((&network["tag"], &network["what"]), (&json!(7), &json!("network")));
+    assert_eq!(network["value"]["Ethernet"][0]["mac"], "00:BE:43:D8:22:A4");
+    let what = json!({"action": "amtread", "nodeid": id, "what": "everything"});
+    assert_eq!(ask(&admin, &what)[0]["result"], "Invalid what");
+    let code = json!({"action": "amtconsent", "nodeid": id, "verb": "give", "code": "12345",
+        "responseid": "R"});
+    assert_eq!(ask(&admin, &code)[0]["result"], "Invalid code");
+    // One that does not answer delays nobody but who asked it.
+    firmware.wedged.set(true);
+    assert_eq!(answers(read), Vec::<Value>::new());
+    assert_eq!(ask(&admin, &json!({"action": "meshes"}))[0]["action"], "meshes");
+}
+
+#[test]
+fn a_computer_that_is_off_is_woken_by_its_firmware_too() {
+    let (world, _agent) = lab();
+    let executor = Rc::<async_executor::LocalExecutor<'static>>::default();
+    world.control.set_amt(Room::new(world.hub.clone(), executor.clone()));
+    let firmware = Firmware::new();
+    firmware.call_in(&world.hub, &node_id(2));
+    firmware.change("CIM_ServiceAvailableToElement", "PowerState", "8");
+    let admin = world.session("admin");
+    ask(&admin, &json!({"action": "wakedevices", "nodeids": [node_id(2).to_string()]}));
+    while executor.try_tick() {}
+    let asked = "CIM_PowerManagementService.RequestPowerStateChange";
+    assert!(firmware.take_said().iter().any(|said| said == asked));
 }
