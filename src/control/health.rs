@@ -9,7 +9,7 @@ use crate::hub::held::HeldAgent;
 use crate::hub::machine::Usage;
 use crate::hub::{Hub, Refused};
 use crate::identity::{Description, describe_all};
-use crate::model::User;
+use crate::model::{User, order};
 use crate::pool;
 
 /// The body of the answer.
@@ -101,7 +101,7 @@ impl Health {
                 unwritten: disk.unwritten_records,
                 bytes_written: hub.store.bytes_written(),
             },
-            refused: refused.collect(),
+            refused: order::gather(refused),
             held: reader.site.is_full().then(|| hub.held.list(scope)),
         }
     }
