@@ -193,7 +193,7 @@ fn while_served<T: Send + 'static>(
     };
     let listener = socket::Listener::bind(&socket::path(data, None)).unwrap();
     executor.spawn(socket::serve(executor.clone(), listener, ctx)).detach();
-    let result = async_io::block_on(executor.run(blocking::unblock(client)));
+    let result = async_io::block_on(executor.run(meshboard::pool::unblock(client)));
     (result, store)
 }
 

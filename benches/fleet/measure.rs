@@ -288,5 +288,5 @@ async fn hold(mut link: Link, orders: Receiver<Order>, done: Sender<()>) -> io::
 
 /// The agents must go on answering while the server comes to rest.
 async fn settle(pid: u32) {
-    blocking::unblock(move || probe::settle(pid)).await;
+    ::meshboard::pool::unblock(move || probe::settle(pid)).await;
 }
