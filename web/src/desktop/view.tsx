@@ -13,6 +13,7 @@ import { Protocol, type Speaker, type Tunnel } from "../tunnel/tunnel.ts";
 import { Clipboard } from "./clipboard.tsx";
 import { Keyboard } from "./keys.ts";
 import { watchPointer } from "./mouse.ts";
+import { LEAST, Pace } from "./pace.ts";
 import { Picture, type Rate } from "./picture.ts";
 import type { Told } from "./screen.ts";
 import {
@@ -31,13 +32,13 @@ interface Quality {
   words: string;
   percent: number;
   scale: number;
-  /** Milliseconds between two pictures. */
+  /** Milliseconds the agent rests between two pictures, at least. */
   pause: number;
 }
 
-const BALANCED: Quality = { words: "Balanced", percent: 55, scale: 1024, pause: 40 };
+const BALANCED: Quality = { words: "Balanced", percent: 55, scale: 1024, pause: LEAST };
 const QUALITIES: Quality[] = [
-  { words: "Sharp", percent: 85, scale: 1024, pause: 40 },
+  { words: "Sharp", percent: 85, scale: 1024, pause: LEAST },
   BALANCED,
   { words: "Light", percent: 25, scale: 768, pause: 120 },
 ];
@@ -58,13 +59,18 @@ export default function DesktopView({ seat }: { seat: Seat }) {
   const [chosen, setChosen] = useState(BALANCED);
   const [full, setFull] = useState(false);
   const keyboard = useMemo(() => new Keyboard(), []);
+  const pace = useMemo(() => new Pace(BALANCED.pause), []);
   const hands = useRef(!looking);
   hands.current = !looking && !seat.viewOnly;
 
   const speaker = useMemo<Speaker>(
     () => ({
-      opened: () => (size.value = { width: 0, height: 0 }),
+      opened: () => {
+        size.value = { width: 0, height: 0 };
+        pace.begin(current.current.pause);
+      },
       data: (data) => picture.current?.take(data),
+      measured: (rtt) => void (pace.measured(rtt) && ready() && tell()),
       ended: () => keyboard.release(),
     }),
     [],
@@ -79,12 +85,19 @@ export default function DesktopView({ seat }: { seat: Seat }) {
   const say = (...all: Bytes[]) => all.forEach((one) => live.current?.send(one));
   const use = (...all: Bytes[]) => hands.current && say(...all);
 
+  const current = useRef(chosen);
+  const ready = () => size.peek().width > 0;
+  /** Tells the agent what is wanted of it now. */
+  const tell = () => {
+    const { percent, scale } = current.current;
+    say(seat.apple ? shortQuality(percent) : quality(percent, scale, pace.pause));
+  };
   const setQuality = (one: Quality) => {
     setChosen(one);
-    say(seat.apple ? shortQuality(one.percent) : quality(one.percent, one.scale, one.pause));
+    current.current = one;
+    pace.begin(one.pause);
+    if (ready()) tell();
   };
-  const current = useRef(chosen);
-  current.current = chosen;
 
   /** A canvas can be handed to a worker once: each session gets its own. */
   const show = (parent: HTMLElement): Picture => {
@@ -111,7 +124,7 @@ export default function DesktopView({ seat }: { seat: Seat }) {
           size.value = one;
           // Not before: an agent that is not ready forgets what it is told.
           if (first) {
-            setQuality(current.current);
+            tell();
             say(askDisplays());
           }
           return;
@@ -133,6 +146,7 @@ export default function DesktopView({ seat }: { seat: Seat }) {
           if (one.alert && !one.words.startsWith(".")) toast(plain(one.words));
           return;
         case "behind":
+          if (pace.behind()) tell();
           say(refresh());
           return;
         default:

@@ -74,6 +74,8 @@ export interface Speaker {
   /** The protocol may begin: everything before it was said. */
   opened?(): void;
   data?(data: ArrayBuffer): void;
+  /** The way to the agent and back took so many milliseconds. */
+  measured?(rtt: number): void;
   /** A text that is no control message. */
   text?(text: string): void;
   /** The session is over, for whatever reason. */
@@ -191,7 +193,9 @@ export class Tunnel {
         return;
       case "rtt": {
         const { time } = message;
-        if (typeof time === "number") this.rtt.value = Math.max(0, this.around.now() - time);
+        if (typeof time !== "number") return;
+        this.rtt.value = Math.max(0, this.around.now() - time);
+        this.speaker.measured?.(this.rtt.value);
         return;
       }
       case "metadata": {

@@ -2,6 +2,7 @@ import { strict as assert } from "node:assert";
 import { test } from "node:test";
 
 import { Keyboard, type KeyPress } from "../../src/desktop/keys.ts";
+import { LEAST, MOST, Pace } from "../../src/desktop/pace.ts";
 import { PILE, Screen, type Told } from "../../src/desktop/screen.ts";
 import { ALL, key, pointer, quality, read, select, wheel } from "../../src/desktop/wire.ts";
 
@@ -243,4 +244,28 @@ test("what piles up is dropped, and a whole picture is asked for", async () => {
   assert.deepEqual(told.at(-1), { is: "behind" });
   assert.ok(screen.drawn < 10, `${screen.drawn} were drawn`);
   assert.equal(open(), 0, "every picture is given back");
+});
+
+test("the agent rests as little as it can while nothing waits", () => {
+  const pace = new Pace(LEAST);
+  for (const rtt of [3, 5, 2, 60, 90]) assert.equal(pace.measured(rtt), false);
+  // What agents do themselves between two pictures of 1280×720 takes less than the rest of 40 ms.
+  assert.ok(pace.pause <= 20);
+  // A long way is no full one.
+  const far = new Pace(LEAST);
+  for (const rtt of [640, 600, 650]) far.measured(rtt);
+  assert.equal(far.pause, LEAST);
+});
+
+test("the agent rests longer while pictures wait, and less when they do not", () => {
+  const pace = new Pace(LEAST);
+  pace.measured(30);
+  const rests = [900, 900, 200, 60, 60, 60].map((rtt) => (pace.measured(rtt), pace.pause));
+  assert.deepEqual(rests, [40, 80, 80, 40, 20, 20]);
+  while (pace.behind());
+  assert.equal(pace.pause, MOST);
+  assert.equal(pace.measured(5_000), false, "nothing to tell");
+  pace.begin(120);
+  assert.equal(pace.measured(5_000), false, "another session, another way");
+  assert.equal(pace.pause, 120);
 });

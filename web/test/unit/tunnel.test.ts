@@ -68,8 +68,8 @@ class World {
   }
 
   /** A terminal that has begun. */
-  static async open(mark = "c", options: object | null = null): Promise<World> {
-    const world = new World();
+  static async open(mark = "c", options: object | null = null, speaker: Speaker = {}): Promise<World> {
+    const world = new World(speaker);
     await world.tunnel.start(1, options);
     world.socket.events.opened();
     world.socket.events.text(mark);
@@ -156,10 +156,12 @@ test("the person at the device is asked, and answers", async () => {
 });
 
 test("the way to the agent is measured again and again", async () => {
-  const world = await World.open();
+  const measured: number[] = [];
+  const world = await World.open("c", null, { measured: (rtt) => measured.push(rtt) });
   world.time += 42;
   world.say({ ctrlChannel: 102938, type: "rtt", time: 1_000 });
   assert.equal(world.tunnel.rtt.value, 42);
+  assert.deepEqual(measured, [42]);
   const before = world.socket.sent.length;
   world.pass(PULSE);
   assert.equal(world.socket.sent.length, before + 1);
