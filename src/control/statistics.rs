@@ -135,18 +135,21 @@ pub(super) struct Sample {
     time: Millis,
     resident: u64,
     presence: Presence,
+    /// Bytes written to disk since the start.
+    written: u64,
     /// Since the sample before.
     traffic: Traffic,
 }
 
 impl Sample {
     /// As MeshCentral keeps it: `ca` agents, `cu` users, `us` sessions, `rs` relays, `am` Intel AMT,
-    /// `amc` Intel AMT by CIRA.
+    /// `amc` Intel AMT by CIRA; and of our own, what was written to disk.
     pub(super) fn document(&self) -> Value {
-        let Self { time, resident, presence, traffic } = self;
+        let Self { time, resident, presence, written, traffic } = self;
         json!({
             "time": time.iso(),
             "mem": {"rss": resident},
+            "disk": {"written": written},
             "conn": {
                 "ca": presence.agents, "cu": presence.users, "us": presence.sessions,
                 "rs": 0, "am": 0, "amc": 0,
@@ -170,8 +173,9 @@ impl Series {
     pub(super) fn take(&mut self, hub: &Hub) -> Sample {
         let total = Traffic::now(&hub.metrics);
         let traffic = total.since(std::mem::replace(&mut self.traffic, total));
-        let resident = Usage::now().resident;
-        let sample = Sample { time: hub.now(), resident, presence: Presence::now(hub), traffic };
+        let (resident, written) = (Usage::now().resident, hub.store.bytes_written());
+        let (time, presence) = (hub.now(), Presence::now(hub));
+        let sample = Sample { time, resident, presence, written, traffic };
         self.push(sample);
         sample
     }
@@ -212,7 +216,8 @@ mod tests {
         for n in 0..40 * per_day {
             let traffic = Traffic::default();
             let presence = Presence::default();
-            series.push(Sample { time: Millis(n * step), resident: n, presence, traffic });
+            let time = Millis(n * step);
+            series.push(Sample { time, resident: n, presence, written: n, traffic });
         }
         assert_eq!((series.fine.len(), series.coarse.len()), (FINE, COARSE));
         let now = 40 * per_day * step;
