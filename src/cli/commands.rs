@@ -56,7 +56,7 @@ fn serve(common: &Common) -> Result<(), Failure> {
         log::info!("{quiet} settings have no effect; see `meshboard check-config`");
     }
     let data = common.data.clone();
-    let reread = Box::new(move || match config::load(&file, link::environment()) {
+    let reread = Box::new(move || match config::load(&file, config::environment()) {
         Ok((config, warnings)) => Ok((config, self::loud(&warnings, &file))),
         Err(error) => Err(error.to_string()),
     });
@@ -76,7 +76,7 @@ fn config_file(common: &Common) -> PathBuf {
 
 fn check_config(common: &Common, file: Option<PathBuf>) -> Result<(), Failure> {
     let file = file.unwrap_or_else(|| config_file(common));
-    let result = config::load(&file, link::environment());
+    let result = config::load(&file, config::environment());
     if common.json {
         let (problems, warnings) = match &result {
             Ok((_, warnings)) => (&[][..], &warnings[..]),

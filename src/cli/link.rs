@@ -80,10 +80,5 @@ pub(super) fn refused(error: OpenError) -> Failure {
 
 /// Reads `config.json` of the data folder, with the overrides of the environment.
 pub(super) fn load_config(data: &Path) -> Result<(Config, Vec<Warning>), Failure> {
-    config::load(&data.join("config.json"), environment()).map_err(Failure::usage)
-}
-
-/// The variables of this process that are text.
-pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+    config::load(&data.join("config.json"), config::environment()).map_err(Failure::usage)
 }

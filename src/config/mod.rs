@@ -26,7 +26,7 @@ pub use acme::{Acme, Challenge};
 pub use addresses::AddressRules;
 pub use browser::{BrowserSettings, Framing, SameSite};
 pub use features::{GuestSharing, MyServer};
-pub use parse::{ConfigError, load, parse};
+pub use parse::{ConfigError, environment, load, parse};
 pub use passwords::{FactorRules, PasswordRules, TokenRules};
 pub use place::{Place, Problem, Warning, WarningKind};
 pub use proxies::{FrontUrl, Proxies};

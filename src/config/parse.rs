@@ -75,6 +75,11 @@ pub fn load(
     parse(&text, environment).map_err(|problems| ConfigError::Invalid(path.to_owned(), problems))
 }
 
+/// The variables of this process that are text: what may override settings.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+}
+
 /// Parses the text of `config.json`. `environment` are the variables of the process; those that
 /// are none of ours are skipped.
 pub fn parse(

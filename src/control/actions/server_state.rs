@@ -3,12 +3,13 @@
 //! The site right is checked by the table; which of it a domain lets its administrators see
 //! (`myServer`) is checked here. Where it does not, nothing is answered, as in MeshCentral.
 
+use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::backup::schedule;
-use crate::config::{BackupPlan, MyServer, redacted};
+use crate::config::{self, BackupPlan, ConfigError, MyServer, redacted};
 use crate::hub::documents::to_value;
 use crate::hub::{Hub, troubles};
 use crate::model::{Event, EventKind, Millis, Target};
@@ -154,16 +155,34 @@ pub(super) fn clear(call: &Call) -> Answer<'_> {
     Answer::none()
 }
 
-/// `serverconfig`: `config.json` without its secrets.
+/// `serverconfig`: `config.json` without its secrets; of our own beside it, what a restart would say
+/// of the file as it is now.
 pub(super) fn config(call: &Call) -> Answer<'_> {
     let premises = call.premises().filter(|_| visible(call, MyServer::CONFIG));
     let Some(premises) = premises else { return Answer::none() };
     Answer::later(async move {
         let path = premises.config_file();
-        let text = pool::unblock(move || std::fs::read_to_string(path)).await;
+        let (text, check) =
+            pool::unblock(move || (std::fs::read_to_string(&path), checked(&path))).await;
         let data = text.ok().and_then(|text| redacted(&text));
-        call.reply(json!({"data": data}))
+        call.reply(json!({"data": data, "check": check}))
     })
+}
+
+/// What stops a server with this configuration, and what does not do what it says.
+fn checked(file: &Path) -> Value {
+    let name = Path::new(file.file_name().unwrap_or_default());
+    match config::load(file, config::environment()) {
+        Ok((_, warnings)) => {
+            let said = warnings.iter().map(|warning| warning.place.located(name, warning));
+            json!({"problems": [], "warnings": said.collect::<Vec<_>>()})
+        }
+        Err(ConfigError::Invalid(_, problems)) => {
+            let said = problems.iter().map(|problem| problem.place.located(name, problem));
+            json!({"problems": said.collect::<Vec<_>>(), "warnings": []})
+        }
+        Err(error) => json!({"problems": [error.to_string()], "warnings": []}),
+    }
 }
 
 /// `traceinfo`: what is to be traced; kept by nobody, but told to the other administrators.
