@@ -73,6 +73,8 @@ pub struct App {
     /// Texts on the HTTP port for an authority that asks for them.
     #[cfg(feature = "acme")]
     pub proofs: Rc<crate::acme::proofs::Proofs>,
+    /// The agent package is being replaced from the page.
+    pub installing: Cell<bool>,
     told_of_plain_speaker: Cell<bool>,
 }
 
@@ -115,6 +117,7 @@ impl App {
             port,
             #[cfg(feature = "acme")]
             proofs: Rc::default(),
+            installing: Cell::default(),
             told_of_plain_speaker: Cell::default(),
         }))
     }

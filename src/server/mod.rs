@@ -16,6 +16,7 @@ pub mod http;
 pub mod invite;
 mod listen;
 pub mod mps;
+pub mod package;
 pub mod page;
 pub mod process;
 pub mod recordings;

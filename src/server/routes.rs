@@ -27,6 +27,7 @@ use super::files;
 use super::forwarded;
 use super::invite;
 use super::mps;
+use super::package;
 use super::page;
 use super::recordings;
 use super::session::{self, Door};
@@ -73,6 +74,7 @@ pub async fn route(
                 | "agentinvite"
                 | "invite"
                 | "uploadfile.ashx"
+                | "agentpackage.ashx"
                 | "downloadfile.ashx"
         );
     if of_people
@@ -165,6 +167,10 @@ pub async fn route(
         ("uploadfile.ashx", Port::Main) if request.method() == Method::POST => {
             let asked = Asked::of(&request, domain, remote);
             files::upload(&app, request, asked).await
+        }
+        ("agentpackage.ashx", Port::Main) if request.method() == Method::POST => {
+            let asked = Asked::of(&request, domain, remote);
+            package::install(app, request, asked).await
         }
         ("downloadfile.ashx", Port::Main) if request.method() == Method::GET => {
             files::download(&app, &Asked::of(&request, domain, remote), &uri).await
