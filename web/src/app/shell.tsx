@@ -7,6 +7,7 @@ import { Dialogs, Toasts } from "../parts/dialog.tsx";
 import { Fence } from "../parts/lazy.tsx";
 import { Menu } from "../parts/menu.tsx";
 import { now } from "../parts/clock.ts";
+import { grouped } from "../model/format.ts";
 import { isAdministrator, siteSummary } from "../model/rights.ts";
 import Login from "../pages/gate/login.tsx";
 import Setup from "../pages/gate/setup.tsx";
@@ -120,7 +121,9 @@ function Side({ current }: { current: string }) {
           <a key={path} href={to(path)} aria-current={isWithin(current, path) ? "page" : undefined}>
             <Icon name={nav.icon} />
             <span>{title}</span>
-            {path === "devices" && <span class="count">{store.devices.size || ""}</span>}
+            {path === "devices" && (
+              <span class="count">{store.devices.size > 0 && grouped(store.devices.size)}</span>
+            )}
           </a>
         ))}
       </nav>

@@ -114,6 +114,10 @@ function Closed({ why, start }: { why: string; start: number | null }) {
   return (
     <>
       <header>
+        <div class="brand">
+          <Icon name="mark" />
+          <span>meshboard</span>
+        </div>
         <h1>{early ? "Not yet" : "This invitation has ended"}</h1>
       </header>
       <Empty icon="share" title={early ? `It begins ${dateTime(start)}` : "The link opens nothing any more"}>

@@ -1,6 +1,6 @@
 // One device: who it is, how it is, and its tabs.
 
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
 import { useKeys } from "../app/keys.ts";
 import type { DeviceTab, PageProps } from "../app/registry.ts";
@@ -45,6 +45,12 @@ function Shown({ device, tabPath }: { device: Device; tabPath: string }) {
   useEffect(() => {
     document.title = `${name} · ${tab?.title ?? ""}`;
   }, [name, tab?.title]);
+  // On a phone the tabs do not fit side by side.
+  const strip = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const chosen = strip.current?.querySelector<HTMLElement>("[aria-current=page]");
+    chosen?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [tab?.path]);
   const step = (by: number) => {
     const next = tabs[tabs.indexOf(tab as DeviceTab) + by];
     if (next) go("device", short(device._id), next.path);
@@ -53,7 +59,7 @@ function Shown({ device, tabPath }: { device: Device; tabPath: string }) {
   return (
     <div class="page">
       <Head device={device} rights={rights} />
-      <nav class="tabs" aria-label="Parts of this device">
+      <nav class="tabs" aria-label="Parts of this device" ref={strip}>
         {tabs.map(({ path, title }) => (
           <a
             key={path}

@@ -104,7 +104,7 @@ export default function Devices({ query }: PageProps) {
 function summary(matching: number, online: number, filter: string): string {
   if (!store.loaded.value) return "";
   if (filter.trim() !== "") return `${matching} of ${count(store.devices.size, "device")}`;
-  return store.devices.size === 0 ? "" : `${online} of ${grouped(store.devices.size)} online`;
+  return store.devices.size === 0 ? "" : `${grouped(online)} of ${grouped(store.devices.size)} online`;
 }
 
 function useListKeys(

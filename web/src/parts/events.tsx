@@ -16,9 +16,9 @@ export function EventList({ events, withDevice }: { events: Happening[]; withDev
         return (
           <li key={`${event.time} ${event.msg} ${n}`}>
             <time dateTime={event.time}>{Number.isNaN(at) ? "" : moment(at, now.value)}</time>
-            <span class="row wrap">
+            <span class="said">
               {withDevice && <About event={event} />}
-              <span>{plain(event.msg ?? event.action).slice(0, 500)}</span>
+              {plain(event.msg ?? event.action).slice(0, 500)}
             </span>
             <span class="about">{plain(event.username ?? "")}</span>
           </li>
