@@ -34,11 +34,11 @@ export default function TerminalView({ seat }: { seat: Seat }) {
   );
   const [shell, setShell] = useState(shells[0] as Shell);
   const [searching, setSearching] = useState(false);
+  const whole = useRef<HTMLDivElement>(null);
   const place = useRef<HTMLDivElement>(null);
   const screen = useRef<Screen | null>(null);
   const speaker = useMemo<Speaker>(
     () => ({
-      opened: () => screen.current?.terminal.focus(),
       data: (data) => screen.current?.terminal.write(new Uint8Array(data)),
       // Some agents speak in text.
       text: (text) => screen.current?.terminal.write(text),
@@ -57,6 +57,11 @@ export default function TerminalView({ seat }: { seat: Seat }) {
     });
   };
   const tunnel = useTunnel(seat.way, speaker, start, seat.online);
+  const { is } = tunnel.state.value;
+  const open = is === "open";
+  useEffect(() => {
+    if (open) screen.current?.terminal.focus();
+  }, [open]);
 
   useEffect(() => {
     const root = document.documentElement;
@@ -67,10 +72,11 @@ export default function TerminalView({ seat }: { seat: Seat }) {
     screen.current = made;
     const { terminal } = made;
     const encoder = new TextEncoder();
+    const leave = () => whole.current?.querySelector<HTMLElement>(".toolbar button")?.focus();
     terminal.onData((text) => tunnel.send(encoder.encode(text)));
     terminal.onBinary((text) => tunnel.send(Uint8Array.from(text, (letter) => letter.charCodeAt(0))));
     terminal.onResize(({ cols, rows }) => tunnel.isOpen && tunnel.tell("termsize", { cols, rows }));
-    terminal.attachCustomKeyEventHandler((event) => keys(event, made, setSearching));
+    terminal.attachCustomKeyEventHandler((event) => keys(event, made, setSearching, leave));
     const paint = () => made.paint(dark());
     const themed = new MutationObserver(paint);
     themed.observe(root, { attributeFilter: ["data-theme"] });
@@ -107,8 +113,6 @@ export default function TerminalView({ seat }: { seat: Seat }) {
       );
     screen.current?.terminal.focus();
   };
-  const { is } = tunnel.state.value;
-  const open = is === "open";
   const choices: Item[] = shells.map((one) => ({
     words: one.words,
     checked: one === shell,
@@ -118,7 +122,7 @@ export default function TerminalView({ seat }: { seat: Seat }) {
     },
   }));
   return (
-    <div class="session terminal">
+    <div class="session terminal" ref={whole}>
       <div class="toolbar">
         {open ? (
           <Button icon="stop" onClick={() => tunnel.stop()}>
@@ -155,16 +159,32 @@ export default function TerminalView({ seat }: { seat: Seat }) {
         />
       )}
       <div class="stage">
-        <div class="place" ref={place} role="region" aria-label={`Terminal of ${seat.name.slice(0, 80)}`} />
+        <div
+          class="place"
+          ref={place}
+          role="region"
+          aria-label={`Terminal of ${seat.name.slice(0, 80)}; Ctrl, Alt and Shift together give the keyboard back`}
+          inert={!open}
+        />
         <Curtain tunnel={tunnel} seat={seat} icon="terminal" action="Connect" start={() => start(tunnel)} />
       </div>
     </div>
   );
 }
 
-/** Ctrl+Shift+C copies, Ctrl+Shift+F searches; everything else is the shell's. */
-function keys(event: KeyboardEvent, { terminal }: Screen, search: (on: boolean) => void): boolean {
+/** Ctrl+Shift+C copies, Ctrl+Shift+F searches, Ctrl, Alt and Shift together are the way out for who has
+ * no mouse; everything else is the shell's, Tab too. */
+function keys(
+  event: KeyboardEvent,
+  { terminal }: Screen,
+  search: (on: boolean) => void,
+  leave: () => void,
+): boolean {
   if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey) return true;
+  if (event.altKey && ["Control", "Alt", "Shift"].includes(event.key)) {
+    leave();
+    return false;
+  }
   switch (event.code) {
     case "KeyC":
       event.preventDefault();

@@ -1,6 +1,7 @@
 // Sessions with a stock agent, through the real server: tests/web_sessions.rs starts both and an X
 // server, and says what is seen there.
 
+import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -68,6 +69,13 @@ export async function a_terminal_answers_is_resized_searched_and_opened_again() 
   await page.getByLabel("Search in the terminal").fill("fifty-43");
   await page.locator("[aria-label='Search in the terminal'][aria-invalid=true]").waitFor();
   await page.keyboard.press("Escape");
+  await page.locator(".xterm-helper-textarea").focus();
+  await page.keyboard.press("Control+Alt+Shift");
+  const disconnect = page.getByRole("button", { name: "Disconnect" });
+  check(
+    await disconnect.evaluate((button) => button === document.activeElement),
+    "the keyboard comes out of the terminal",
+  );
   await page.locator(".xterm-helper-textarea").focus();
   await page.keyboard.type("exit\n");
   await page.getByText("The session has ended.").waitFor();
@@ -148,6 +156,29 @@ export async function files_come_back_as_they_went() {
   await page.getByRole("dialog").waitFor({ state: "detached" });
   const saved = await readFile(join(there, "notes.txt"), "utf8");
   check(saved === "alpha\r\ngamma ✓\r\n", `the text is ${JSON.stringify(saved)}`);
+
+  const more = async (words) => {
+    await page.getByRole("button", { name: "More", exact: true }).click();
+    await page.getByRole("menuitem", { name: words }).click();
+  };
+  await page.getByLabel("Select later.txt").check();
+  await page.getByLabel("Select large.bin").uncheck();
+  await page.getByRole("button", { name: "Rename" }).click();
+  await page.getByRole("dialog").getByLabel("Name").fill("sooner.txt");
+  await page.getByRole("dialog").getByRole("button", { name: "Rename" }).click();
+  await page.getByRole("button", { name: "sooner.txt" }).waitFor();
+  check(!existsSync(join(there, "later.txt")), "the old name is still there");
+
+  await page.getByLabel("Select sooner.txt").check();
+  await page.getByLabel("Select large.bin").check();
+  await more("Pack into a zip…");
+  await page.getByRole("dialog").getByLabel("Name of the archive").fill("both.zip");
+  await page.getByRole("button", { name: "Pack", exact: true }).click();
+  await page.getByRole("button", { name: "both.zip" }).waitFor();
+  const list = execFileSync("python3", ["-m", "zipfile", "-l", join(there, "both.zip")], {
+    encoding: "utf8",
+  });
+  check(/sooner\.txt/.test(list) && /large\.bin +.* 1500000/.test(list), `packed: ${list}`);
 
   await page.getByRole("button", { name: "New folder" }).click();
   await page.getByRole("dialog").getByLabel("Name").fill("new one");
