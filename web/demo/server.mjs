@@ -369,6 +369,16 @@ function reply(request, world) {
       ];
     case "servertimelinestats":
       return [{ events: world.stats.slice(-request.hours) }];
+    case "serverconfig":
+      return [
+        {
+          data: "{}",
+          check: {
+            problems: [],
+            warnings: ["config.json:14:7: settings.plugins: plugins are not supported"],
+          },
+        },
+      ];
     case "serverhealth":
       return [HEALTH];
     case "serverconsole":

@@ -245,7 +245,12 @@ export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
     const at = now - (719 - n) * HOUR;
     const hour = new Date(at).getHours();
     const open = hour >= 7 && hour <= 18 ? 4 : 0;
-    return { time: new Date(at).toISOString(), conn: { ca: 7 + open + Math.round(random() * 1.4), us: 1 } };
+    return {
+      time: new Date(at).toISOString(),
+      conn: { ca: 7 + open + Math.round(random() * 1.4), us: 1 },
+      mem: { rss: 6_100_000 + open * 60_000 + Math.round(random() * 200_000) },
+      disk: { written: 1_200_000 + n * 5_000 },
+    };
   });
 
   const timeline = (device) => {

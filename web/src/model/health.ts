@@ -135,14 +135,46 @@ export function expiring(end: number, now: number): "good" | "soon" | "over" {
   return end < now + MONTH ? "soon" : "good";
 }
 
-/** Agents online at each measurement of `servertimelinestats`. */
-export function agents(events: unknown): Point[] {
+/** What is measured over time. */
+export type Measure = "agents" | "memory" | "written";
+
+interface Sample {
+  time?: string | number;
+  conn?: { ca?: number };
+  mem?: { rss?: number };
+  disk?: { written?: number };
+}
+
+const MEASURED: Record<Measure, (sample: Sample) => number | undefined> = {
+  agents: ({ conn }) => conn?.ca,
+  memory: ({ mem }) => mem?.rss,
+  written: ({ disk }) => disk?.written,
+};
+
+/** One number of each measurement of `servertimelinestats`. */
+export function measured(events: unknown, what: Measure): Point[] {
   if (!Array.isArray(events)) return [];
   return events
-    .map((event: { time?: string | number; conn?: { ca?: number } }) => ({
+    .map((event: Sample) => ({
       at: typeof event.time === "number" ? event.time : Date.parse(event.time ?? ""),
-      value: event.conn?.ca ?? NaN,
+      value: MEASURED[what](event) ?? NaN,
     }))
     .filter(({ at, value }) => Number.isFinite(at) && Number.isFinite(value))
     .sort((a, b) => a.at - b.at);
+}
+
+/** What is to be said of a configuration file. */
+export interface Remarks {
+  /** With these the server does not start. */
+  problems: string[];
+  warnings: string[];
+}
+
+/** The member `check` of `serverconfig`; `null` if the server does not tell. */
+export function configuration(check: unknown): Remarks | null {
+  if (typeof check !== "object" || check === null) return null;
+  const { problems, warnings } = check as Record<string, unknown>;
+  const texts = (list: unknown) =>
+    Array.isArray(list) ? list.filter((text): text is string => typeof text === "string") : [];
+  return { problems: texts(problems), warnings: texts(warnings) };
 }

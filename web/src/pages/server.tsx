@@ -4,29 +4,22 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { useFrames } from "../app/hooks.ts";
 import { client, me, server, store, tryAsk } from "../app/state.ts";
-import type { Frame } from "../control/wire.ts";
-import { ago, bytes, date, grouped, plain, span } from "../model/format.ts";
-import {
-  agents,
-  expiring,
-  refusals,
-  troubles,
-  type Certificate,
-  type Health,
-  type Held,
-} from "../model/health.ts";
+import { bytes, date, grouped, plain, span } from "../model/format.ts";
+import { expiring, refusals, type Certificate, type Health } from "../model/health.ts";
 import { isAdministrator } from "../model/rights.ts";
-import { Badge, Button, Card, Facts, Icon, Notice, Waiting, Words } from "../parts/basic.tsx";
+import { Badge, Button, Card, Icon, Notice, Words } from "../parts/basic.tsx";
 import { now } from "../parts/clock.ts";
 import { attempt } from "../parts/dialog.tsx";
-import { Segments } from "../parts/field.tsx";
-import { LinePlot } from "../parts/plot.tsx";
+import { Configuration } from "../server/configuration.tsx";
+import { HeldAgents } from "../server/held.tsx";
+import { AgentPackage } from "../server/package.tsx";
+import { Measurements } from "../server/measurements.tsx";
 
 export default function Server() {
   const [health, setHealth] = useState<Health | null>(null);
+  const ask = () =>
+    void tryAsk("serverhealth").then((frame) => frame && setHealth(frame as unknown as Health));
   useEffect(() => {
-    const ask = () =>
-      void tryAsk("serverhealth").then((frame) => frame && setHealth(frame as unknown as Health));
     ask();
     const timer = setInterval(ask, 30_000);
     return () => clearInterval(timer);
@@ -50,12 +43,15 @@ export default function Server() {
       <Warnings />
       {health?.held && health.held.length > 0 && <HeldAgents held={health.held} />}
       <Now health={health} />
-      <Plot />
+      <Measurements />
       <div class="cards">
         {health?.refused && <Refusals refused={health.refused} />}
         <Certificates health={health} />
-        {health?.agentPackage !== undefined && <Package version={health.agentPackage} />}
+        {health?.agentPackage !== undefined && (
+          <AgentPackage version={health.agentPackage} installs={administrator} installed={ask} />
+        )}
         {administrator && <Backup />}
+        {administrator && <Configuration />}
       </div>
       {administrator && <Console />}
     </div>
@@ -112,90 +108,6 @@ function Now({ health }: { health: Health | null }) {
           ))}
       </div>
     </Card>
-  );
-}
-
-const HOURS = { "24": "Day", "168": "Week", "720": "30 days" } as const;
-type Hours = keyof typeof HOURS;
-
-function Plot() {
-  const [hours, setHours] = useState<Hours>("24");
-  const [frame, setFrame] = useState<Frame | null | undefined>(undefined);
-  useEffect(() => {
-    let current = true;
-    void tryAsk("servertimelinestats", { hours: Number(hours) }).then(
-      (answer) => current && setFrame(answer),
-    );
-    return () => void (current = false);
-  }, [hours]);
-  if (frame === null) return null;
-  const points = agents(frame?.["events"]);
-  return (
-    <Card
-      title="Agents online"
-      tools={
-        <Segments
-          label="Time"
-          value={hours}
-          onValue={setHours}
-          options={Object.entries(HOURS).map(([value, words]) => ({ value: value as Hours, words }))}
-        />
-      }
-    >
-      {frame === undefined ? (
-        <Waiting />
-      ) : points.length < 2 ? (
-        <p class="muted">There are too few measurements yet.</p>
-      ) : (
-        <LinePlot
-          points={points}
-          from={now.value - Number(hours) * 3_600_000}
-          to={now.value}
-          label={`Agents online over ${HOURS[hours].toLowerCase()}: ${points.at(-1)?.value} now`}
-          show={grouped}
-        />
-      )}
-    </Card>
-  );
-}
-
-/** "Why is my agent offline": who waits at the door, why, and the safe way to mend it. */
-function HeldAgents({ held }: { held: Held[] }) {
-  return (
-    <Card title="Agents that are not let in">
-      {troubles(held).map(({ why, fix, agents }) => (
-        <div key={why}>
-          <p>
-            <strong>Because {plain(why)}.</strong> <span class="muted">{plain(fix)}</span>
-          </p>
-          <ul class="items">
-            {agents.map((agent) => (
-              <HeldAgent key={`${agent.address} ${agent.node ?? ""}`} agent={agent} />
-            ))}
-          </ul>
-        </div>
-      ))}
-    </Card>
-  );
-}
-
-function HeldAgent({ agent }: { agent: Held }) {
-  return (
-    <li>
-      <div class="what">
-        <strong>{agent.name ? plain(agent.name) : "An agent"}</strong>
-        <span class="small muted">
-          at {plain(agent.address)}, {ago(agent.last, now.value)}
-          {agent.times > 1 && `, ${grouped(agent.times)} times`}
-        </span>
-        {agent.hash && (
-          <div class="small muted" style={{ overflowWrap: "anywhere" }}>
-            sees the certificate {plain(agent.hash)}
-          </div>
-        )}
-      </div>
-      {agent.waiting > 0 && <Badge kind="warn">waits</Badge>}
-    </li>
   );
 }
 
@@ -268,21 +180,6 @@ function Expiry({ name, words, end }: { name: string; words: string; end: number
         <Badge kind={state === "over" ? "bad" : "warn"}>{state === "over" ? "expired" : "soon"}</Badge>
       )}
     </li>
-  );
-}
-
-function Package({ version }: { version: string | null }) {
-  return (
-    <Card title="Agent package">
-      {version === null ? (
-        <p class="muted">
-          None is installed: there is nothing to download for new devices, and agents are not updated. On the
-          server, run <code>meshboard agents install --from meshcentral.tgz</code>.
-        </p>
-      ) : (
-        <Facts facts={[["Version", version || "unknown"]]} />
-      )}
-    </Card>
   );
 }
 

@@ -9,7 +9,9 @@ export interface Point {
   value: number;
 }
 
-const [HEIGHT, LEFT, BOTTOM, TOP] = [200, 36, 22, 8];
+const [HEIGHT, BOTTOM, TOP] = [200, 22, 8];
+/** Width of a digit on the axis, and what is beside it. */
+const [DIGIT, MARGIN] = [7, 16];
 
 /** A number not below `value` that is easy to read on an axis. */
 export function niceCeiling(value: number): number {
@@ -36,7 +38,9 @@ export function LinePlot(props: {
     return () => watch.disconnect();
   }, []);
   const top = niceCeiling(Math.max(1, ...points.map(({ value }) => value)));
-  const x = (at: number) => LEFT + ((at - from) / Math.max(1, to - from)) * (width - LEFT);
+  const scale = [0, top / 2, top].map((value) => ({ value, words: props.show(value) }));
+  const left = MARGIN + DIGIT * Math.max(...scale.map(({ words }) => words.length));
+  const x = (at: number) => left + ((at - from) / Math.max(1, to - from)) * (width - left);
   const y = (value: number) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
   const line = points
     .map(({ at, value }, n) => `${n === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`)
@@ -56,11 +60,11 @@ export function LinePlot(props: {
       aria-labelledby={title}
     >
       <title id={title}>{props.label}</title>
-      {[0, top / 2, top].map((value) => (
+      {scale.map(({ value, words }) => (
         <g key={value}>
-          <line class="axis" x1={LEFT} x2={width} y1={y(value)} y2={y(value)} />
-          <text x={LEFT - 8} y={y(value) + 4} text-anchor="end">
-            {props.show(value)}
+          <line class="axis" x1={left} x2={width} y1={y(value)} y2={y(value)} />
+          <text x={left - 8} y={y(value) + 4} text-anchor="end">
+            {words}
           </text>
         </g>
       ))}

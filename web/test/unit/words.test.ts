@@ -5,11 +5,12 @@ import type { Device, Group, User } from "../../src/control/wire.ts";
 import { parse, to } from "../../src/app/router.ts";
 import { ago, bytes, memory, plain, span, state, system, systemName } from "../../src/model/format.ts";
 import { readHardware, readInterfaces, size } from "../../src/model/hardware.ts";
-import { agents, refusals, troubles, type Held } from "../../src/model/health.ts";
+import { configuration, measured, refusals, troubles, type Held } from "../../src/model/health.ts";
 import { installers } from "../../src/model/install.ts";
 import { share, stretches } from "../../src/model/power.ts";
 import { effective, FULL, summary } from "../../src/model/rights.ts";
 import { readProcesses, readServices } from "../../src/model/running.ts";
+import { Lines } from "../../src/server/upload.ts";
 
 const DAY = 86_400_000;
 
@@ -179,18 +180,44 @@ test("held agents stand together by their trouble, those that wait first", () =>
   );
 });
 
+test("what is said of a configuration is texts, or nothing", () => {
+  assert.deepEqual(configuration({ problems: ["a", 1], warnings: null }), { problems: ["a"], warnings: [] });
+  for (const nothing of [undefined, null, "x"]) assert.equal(configuration(nothing), null);
+});
+
+test("each line of an installation is told once, as it comes", () => {
+  const lines = new Lines();
+  const all =
+    '{"step":"reading","number":42,"count":100}\n{"step":"agent","file":"x","number":3,"count":4}\n' +
+    'nonsense\n{"step":"cores"}\n{"installed":{"version":"1.1.55","agents":4}}\n';
+  const told = [30, 60, all.length].flatMap((end) => lines.take(all.slice(0, end)));
+  assert.deepEqual(told, [
+    { is: "step", words: "Reading the package", part: 0.42 },
+    { is: "step", words: "Preparing agent 3 of 4", part: 0.75 },
+    { is: "step", words: "Preparing the cores", part: null },
+    { is: "installed", version: "1.1.55", agents: 4 },
+  ]);
+  assert.deepEqual(lines.take(all), []);
+  assert.deepEqual(new Lines().take('{"failed":"no"}\n'), [{ is: "failed", words: "no" }]);
+});
+
 test("refusals of agents come first, measurements in order", () => {
   assert.deepEqual(
     refusals({ tls: 5, agent_key: 1, http: 0, strange: 2 }).map(({ cause }) => cause),
     ["agent_key", "tls", "strange"],
   );
   assert.deepEqual(
-    agents([
-      { time: "2026-01-02T00:00:00Z", conn: { ca: 2 } },
-      { time: 1, conn: { ca: 1 } },
-      { time: "x", conn: {} },
-      {},
-    ]).map(({ value }) => value),
-    [1, 2],
+    (["agents", "memory", "written"] as const).map((what) =>
+      measured(
+        [
+          { time: "2026-01-02T00:00:00Z", conn: { ca: 2 }, mem: { rss: 20 }, disk: { written: 200 } },
+          { time: 1, conn: { ca: 1 }, mem: { rss: 10 } },
+          { time: "x", conn: {} },
+          {},
+        ],
+        what,
+      ).map(({ value }) => value),
+    ),
+    [[1, 2], [10, 20], [200]],
   );
 });
