@@ -7,11 +7,12 @@
 mod common;
 
 use std::collections::HashMap;
+use std::fs;
 
 use common::chromium::{run, workshop};
 use common::meshboard::Meshboard;
 use common::simulated::{self, Group, Keys, Live, Memory, identity};
-use common::{ADMIN, PASSWORD, Server, chromium};
+use common::{ADMIN, PASSWORD, Server, chromium, package};
 use serde_json::{Value, json};
 
 /// The server, and agents that come and go as a scenario asks.
@@ -62,6 +63,13 @@ impl House {
                 json!(made["meshid"].as_str().expect("an id").trim_start_matches("mesh//"))
             }
             "join" => self.join(number(), text(2)),
+            "knock" => self.knock(number(), text(2)),
+            "configure" => {
+                let file = self.server.data().join("config.json");
+                fs::write(file, text(1)).expect("the data folder is writable");
+                Value::Null
+            }
+            "package" => json!(package::package_tgz()),
             "leave" => {
                 let agent = self.agents.remove(&number()).expect("it joined");
                 self.memories.insert(number(), agent.stop());
@@ -86,6 +94,19 @@ impl House {
 
     /// Connects an agent to a group; the name of its device.
     fn join(&mut self, number: usize, group: &str) -> Value {
+        let name = self.knock(number, group);
+        let agent = &self.agents[&number];
+        agent.authenticated();
+        agent.say(json!({"action": "coreinfo", "caps": 31, "root": true,
+            "osdesc": "Simulated GNU/Linux 1 (fleet)", "value": "Nov 21 2022, 2189501291"}));
+        agent.say(json!({"action": "netinfo", "netif2": {"eth0": [{"mac": "02:00:00:00:00:01",
+            "type": "ethernet", "status": "up", "address": "192.0.2.17", "family": "IPv4",
+            "netmask": "255.255.255.0", "gateway": "192.0.2.1"}]}}));
+        name
+    }
+
+    /// Connects an agent, whether it is let in or not; the name of its device.
+    fn knock(&mut self, number: usize, group: &str) -> Value {
         let url = format!("wss://127.0.0.1:{}/agent.ashx", self.server.port());
         let url = simulated::Server::parse(&url).expect("a valid URL");
         let certificates = self.server.command(&["cert", "show", "--json"]);
@@ -102,14 +123,7 @@ impl House {
         let key = Keys::for_fleet(8, 2048).expect("target is writable").agent(number);
         let name = key.short_name();
         let memory = self.memories.remove(&number).unwrap_or_default();
-        let agent = Live::connect(&url, key, group, memory);
-        agent.authenticated();
-        agent.say(json!({"action": "coreinfo", "caps": 31, "root": true,
-            "osdesc": "Simulated GNU/Linux 1 (fleet)", "value": "Nov 21 2022, 2189501291"}));
-        agent.say(json!({"action": "netinfo", "netif2": {"eth0": [{"mac": "02:00:00:00:00:01",
-            "type": "ethernet", "status": "up", "address": "192.0.2.17", "family": "IPv4",
-            "netmask": "255.255.255.0", "gateway": "192.0.2.1"}]}}));
-        self.agents.insert(number, agent);
+        self.agents.insert(number, Live::connect(&url, key, group, memory));
         json!(name)
     }
 }
@@ -170,6 +184,31 @@ fn hostile_devices_are_harmless() {
 #[test]
 fn the_server_page_tells_how_it_is() {
     House::open().play("the_server_page_tells_how_it_is");
+}
+
+#[test]
+fn why_an_agent_is_not_let_in_is_told_with_what_helps() {
+    House::open().play("why_an_agent_is_not_let_in_is_told_with_what_helps");
+}
+
+#[test]
+fn the_agent_package_is_installed_from_the_page() {
+    House::open().play("the_agent_package_is_installed_from_the_page");
+}
+
+#[test]
+fn a_configuration_is_checked_before_a_restart() {
+    House::open().play("a_configuration_is_checked_before_a_restart");
+}
+
+#[test]
+fn every_control_is_reached_by_tab_and_seen() {
+    play_demo("every_control_is_reached_by_tab_and_seen");
+}
+
+#[test]
+fn the_first_page_is_small_and_comes_in_few_requests() {
+    House::open().play("the_first_page_is_small_and_comes_in_few_requests");
 }
 
 #[test]

@@ -343,12 +343,133 @@ export async function the_server_page_tells_how_it_is() {
   const card = (title) => page.locator(".card", { has: page.getByRole("heading", { name: title }) });
   await card("Certificates").getByText("what browsers and agents see").waitFor();
   await card("Certificates").getByText("until", { exact: false }).first().waitFor();
-  await card("Agent package").getByText("meshboard agents install").waitFor();
-  await page.getByText("memory of the server").waitFor();
-  await page.getByText("written to disk").waitFor();
+  await card("Agent package").getByText("None is installed").waitFor();
+  await page.getByRole("button", { name: "Memory" }).click();
+  await card("Memory of the server").waitFor();
+  await page.getByRole("button", { name: "Disk", exact: true }).click();
+  await card("Written to disk since the start").waitFor();
+  await page.getByText("memory of the server", { exact: true }).waitFor();
+  await page.getByText("written to disk", { exact: true }).waitFor();
   await page.getByRole("button", { name: "Back up now" }).click();
   await page.getByRole("status").getByText("Backup written to").waitFor();
   await accessible(page, "server");
+  await close();
+}
+
+/** "Why is my agent offline": an agent nobody knows is named, with the reason and what helps. */
+export async function why_an_agent_is_not_let_in_is_told_with_what_helps() {
+  const { page, close } = await open();
+  await logIn(page);
+  await inside(page);
+  // Of a group that is not here: it was removed, or the agent belongs to another server.
+  const name = await ask("knock", 0, "A".repeat(64));
+  await page.goto(`${URL_}#/server`);
+  const card = page.locator(".card", {
+    has: page.getByRole("heading", { name: "Agents that are not let in" }),
+  });
+  const again = async () => {
+    await page.reload();
+    await page.getByRole("heading", { name: "Server", level: 1 }).waitFor();
+    await page.getByText("memory of the server", { exact: true }).waitFor();
+  };
+  for (let tries = 0; tries < 20 && (await card.count()) === 0; tries++) await again();
+  await card.getByText("Because neither the device nor its group is known here").waitFor();
+  await card.getByText("install it again from here", { exact: false }).waitFor();
+  await card.getByText("at 127.0.0.1", { exact: false }).waitFor();
+  await card.getByText("waits").waitFor();
+  check(!(await page.getByRole("link", { name }).count()), "it is no device");
+  await accessible(page, "agents that are not let in");
+
+  // The safe fix: installed again, from a group of this server.
+  await ask("leave", 0);
+  await ask("join", 0, await ask("group", "Home"));
+  await page.goto(`${URL_}#/devices`);
+  await row(page, name).getByText("Online").waitFor();
+  await close();
+}
+
+/** An administrator brings the file, sees how far it is, and agents are there; nonsense changes nothing. */
+export async function the_agent_package_is_installed_from_the_page() {
+  const { page, close } = await open();
+  await logIn(page);
+  await page.goto(`${URL_}#/server`);
+  const card = page.locator(".card", { has: page.getByRole("heading", { name: "Agent package" }) });
+  const dialog = page.getByRole("dialog");
+  await card.getByRole("button", { name: "Install…" }).click();
+  await dialog.getByText("npm pack").waitFor();
+  await accessible(page, "installing agents");
+  for (const name of ["Windows", "Linux", "macOS"]) await dialog.getByLabel(name, { exact: true }).uncheck();
+  const file = dialog.getByLabel("File of the package");
+  await file.setInputFiles({
+    name: "x.tgz",
+    mimeType: "application/gzip",
+    buffer: Buffer.from("no package"),
+  });
+  await dialog.getByRole("alert").waitFor();
+  await card.getByText("None is installed").waitFor();
+
+  await file.setInputFiles(await ask("package"));
+  await dialog.getByRole("progressbar").waitFor();
+  await page.getByText("Installed: 2 agents of 1.1.55").waitFor();
+  await card.getByText("1.1.55").waitFor();
+  await card.getByRole("button", { name: "Update…" }).waitFor();
+  await close();
+}
+
+/** What a restart would stumble over is told while the server runs, with its place. */
+export async function a_configuration_is_checked_before_a_restart() {
+  const { page, close } = await open();
+  await logIn(page);
+  await page.goto(`${URL_}#/server`);
+  const card = page.locator(".card", { has: page.getByRole("heading", { name: "Configuration" }) });
+  const checked = async (text) => {
+    await ask("configure", text);
+    await card.getByRole("button", { name: "Check config.json" }).click();
+  };
+  await checked("{}");
+  await card.getByText("Nothing is wrong with it.").waitFor();
+  await checked('{"settings": {"noSuchThing": 1}}');
+  await card.getByText("config.json:1:", { exact: false }).waitFor();
+  await card.getByText("noSuchThing", { exact: false }).waitFor();
+  await checked('{"settings": {"port": "many"}}');
+  await card.getByText("With this file the server does not start").waitFor();
+  await accessible(page, "configuration");
+  await close();
+}
+
+/** The most that may come before the first content: requests, and bytes as they travel. */
+const FIRST = { requests: 12, bytes: 100_000 };
+
+/** A cold cache: what comes before the first content is counted; how long it takes is printed. */
+export async function the_first_page_is_small_and_comes_in_few_requests() {
+  const { page, context, close } = await open();
+  const tools = await context.newCDPSession(page);
+  await tools.send("Network.enable");
+  const visit = async (address, content) => {
+    await tools.send("Network.clearBrowserCache");
+    const seen = { requests: 0, bytes: 0 };
+    const asked = () => (seen.requests += 1);
+    const came = ({ encodedDataLength }) => (seen.bytes += encodedDataLength);
+    tools.on("Network.requestWillBeSent", asked);
+    tools.on("Network.loadingFinished", came);
+    await page.goto("about:blank");
+    Object.assign(seen, { requests: 0, bytes: 0 });
+    await page.goto(address);
+    await content.waitFor();
+    tools.off("Network.requestWillBeSent", asked);
+    tools.off("Network.loadingFinished", came);
+    const paint = await page.evaluate(
+      () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0,
+    );
+    const words = `${seen.requests} requests, ${seen.bytes} bytes`;
+    console.log(`first content after ${Math.round(paint)} ms: ${words}`);
+    check(seen.requests <= FIRST.requests && seen.bytes <= FIRST.bytes, words);
+    check(seen.bytes > 10_000 && paint > 0, `nothing was measured: ${words}`);
+  };
+  await visit(URL_, page.getByRole("heading", { name: "Log in" }));
+  await logIn(page);
+  await inside(page);
+  await visit(URL_, page.getByRole("heading", { name: "Devices", level: 1 }));
   await close();
 }
 
