@@ -220,6 +220,8 @@ mod tests {
             series.push(Sample { time, resident: n, presence, written: n, traffic });
         }
         assert_eq!((series.fine.len(), series.coarse.len()), (FINE, COARSE));
+        let told = series.fine.back().map(Sample::document).unwrap_or_default();
+        assert_eq!(told["disk"]["written"], told["mem"]["rss"]);
         let now = 40 * per_day * step;
         let since = |days: u64| series.since(Millis(now - days * 86_400_000)).collect::<Vec<_>>();
         assert_eq!(since(1).len() as u64, per_day - 1);

@@ -7,6 +7,7 @@ import { extname, join } from "node:path";
 
 import { WebSocketServer } from "ws";
 
+import { session } from "./sessions.mjs";
 import { FULL, HARDWARE, HEALTH, makeWorld, NETWORK, PROCESSES, SERVICES } from "./world.mjs";
 
 const TYPES = {
@@ -27,14 +28,17 @@ export function policy(host) {
   );
 }
 
-/** Serves `dist` on a loopback port. `face` is what a visitor meets: in, login, setup. */
-export async function serve({ dist, port = 0, face = "in", devices = 0 }) {
+/** Serves `dist` on a loopback port. `face` is what a visitor meets: in, login, setup. `picture` is what
+ * desktops show, a JPEG of 1280×720. */
+export async function serve({ dist, port = 0, face = "in", devices = 0, picture }) {
   const world = makeWorld({ devices });
   const state = { face, sockets: new Set(), world };
   const server = createServer((request, response) => void answer(request, response, dist, state));
   const sockets = new WebSocketServer({ server });
   sockets.on("connection", (socket, { url }) =>
-    url.startsWith("/meshrelay.ashx") ? talk(socket) : converse(socket, state),
+    url.startsWith("/meshrelay.ashx")
+      ? tunnel(socket, url, { now: world.now, picture })
+      : converse(socket, state),
   );
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   return {
@@ -127,6 +131,12 @@ async function answer(request, response, dist, state) {
     response.writeHead(404);
     response.end("not found");
   }
+}
+
+function tunnel(socket, url, world) {
+  const protocol = Number(new URL(url, "http://demo").searchParams.get("p"));
+  if ([1, 2, 5].includes(protocol)) session(socket, protocol, world);
+  else talk(socket);
 }
 
 /** The other side of every chat. */

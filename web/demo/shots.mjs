@@ -2,7 +2,7 @@
 //
 // They go to target/shots. The browser is Debian's chromium, or what CHROMIUM names.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -50,6 +50,9 @@ const PAGES = [
   ["device-processes", "in", tab(5, "processes")],
   ["device-sharing", "in", tab(0, "sharing")],
   ["device-chat", "in", tab(0, "chat"), talk],
+  ["device-desktop", "in", tab(0, "desktop"), connect],
+  ["device-terminal", "in", tab(5, "terminal"), connect],
+  ["device-files", "in", tab(5, "files"), (page) => page.getByText("notes.md").first().waitFor()],
   ["device-run", "in", device(5), run],
   ["add", "in", () => "#/add"],
   ["groups", "in", () => "#/groups"],
@@ -63,6 +66,13 @@ const PAGES = [
   ["account", "in", () => "#/account"],
   ["account-codes", "in", () => "#/account", open("Backup codes")],
   ["server", "in", () => "#/server"],
+  [
+    "server-more",
+    "in",
+    () => "#/server",
+    (page) => page.getByText("Check config.json").scrollIntoViewIfNeeded(),
+  ],
+  ["server-agents", "in", () => "#/server", open("Update…")],
   ["keyboard", "in", () => "#/devices", (page) => page.keyboard.press("?")],
   ["guest", "in", () => "sharing?c=x"],
   ["guest-over", "in", () => "sharing"],
@@ -70,6 +80,12 @@ const PAGES = [
   ["chat-over", "in", () => "messenger?id=x"],
   ["offline", "cut", () => "#/devices"],
 ];
+
+async function connect(page) {
+  await page.getByRole("button", { name: "Connect" }).first().click();
+  await page.getByRole("button", { name: "Disconnect" }).waitFor();
+  await page.waitForTimeout(500);
+}
 
 async function factor(page) {
   await page.getByLabel("User name").fill("admin");
@@ -115,6 +131,15 @@ async function invite(page) {
   await page.getByRole("dialog").getByRole("button", { name: "Make the link" }).click();
 }
 
+/** An invented desktop: what a remote computer may show. */
+async function desktop() {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 720 } });
+  await page.setContent(await readFile(join(here, "desktop.html"), "utf8"));
+  const picture = await page.screenshot({ type: "jpeg", quality: 90 });
+  await page.close();
+  return picture;
+}
+
 const wanted = process.argv.slice(2);
 const dist = join(here, "out");
 await bundle({ out: dist });
@@ -123,6 +148,7 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--force-color-profile=srgb"],
 });
+const picture = await desktop();
 const problems = [];
 for (const [look, options] of Object.entries(LOOKS)) {
   for (const [name, face, address, act] of PAGES) {
@@ -132,7 +158,12 @@ for (const [look, options] of Object.entries(LOOKS)) {
     )
       continue;
     const devices = face === "many" ? 2000 : 0;
-    const demo = await serve({ dist, face: ["setup", "login"].includes(face) ? face : "in", devices });
+    const demo = await serve({
+      dist,
+      face: ["setup", "login"].includes(face) ? face : "in",
+      devices,
+      picture,
+    });
     const context = await browser.newContext({ ...options, reducedMotion: "reduce", locale: "en-GB" });
     const page = await context.newPage();
     page.on(

@@ -13,6 +13,8 @@ export const BLOCK = 65_535;
 export const AHEAD = 8;
 /** Time for an answer. */
 export const PATIENCE = 20_000;
+/** Time for the next block of a file. */
+const STALLED = 60_000;
 /** Largest file whose beginning is compared before an upload goes on where it stopped. */
 export const COMPARED = 512 * 1024 * 1024;
 
@@ -228,7 +230,16 @@ export class Files {
         finish(new Error("Stopped."));
       };
       let timer = this.clock.after(PATIENCE, () => finish(new Error("The agent does not answer.")));
-      const acknowledge = () => this.line.say({ action: "download", sub: "ack", id });
+      const stalled = () => {
+        this.line.say({ action: "download", sub: "stop", id });
+        finish(new Error("The device stopped sending."));
+      };
+      const acknowledge = () => {
+        this.line.say({ action: "download", sub: "ack", id });
+        // Whoever was asked for a block sends one. A slow disk here is not the device's fault.
+        timer();
+        timer = this.clock.after(STALLED, stalled);
+      };
       this.#download = {
         id,
         started: () => {

@@ -164,6 +164,17 @@ test("an agent that says nothing is not waited for", async () => {
   assert.ok(PATIENCE > 0);
 });
 
+test("a device that stops in the middle of a file is not waited for", async () => {
+  const agent = new Agent();
+  agent.files.set("/home/a.bin", noise(200_001));
+  const sink = { write: () => void (agent.mute = true) };
+  const download = agent.session.download("/home/a.bin", sink, nothing, never);
+  while (!agent.mute) await new Promise(setImmediate);
+  await new Promise(setImmediate);
+  for (const run of agent.timers) run();
+  await assert.rejects(download, /stopped sending/);
+});
+
 test("a broken connection fails everything that is under way", async () => {
   const agent = new Agent();
   agent.mute = true;

@@ -238,6 +238,32 @@ fn a_backup_is_made_when_somebody_asks_for_one() {
 }
 
 #[test]
+fn what_a_restart_would_stumble_over_is_told_with_its_place() {
+    let data = tempfile::tempdir().unwrap();
+    let (world, _) = lab();
+    world.control.set_premises(Premises::new(data.path(), vec![]));
+    let admin = world.session("admin");
+    for (text, problems, warnings) in [
+        (None, 0, 0),
+        (Some("{}"), 0, 0),
+        (Some(r#"{"settings": {"noSuchThing": 1}}"#), 0, 1),
+        (Some(r#"{"settings": {"port": "many"}}"#), 1, 0),
+        (Some("{"), 1, 0),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(data.path().join("config.json"), text).unwrap();
+        }
+        let told = ask(&admin, &json!({"action": "serverconfig"})).remove(0);
+        let said = |kind: &str| told["check"][kind].as_array().unwrap().clone();
+        let counts = (said("problems").len(), said("warnings").len());
+        assert_eq!(counts, (problems, warnings), "{text:?}: {told}");
+        // Where the data folder is, is nobody's business.
+        let all = [said("problems"), said("warnings")].concat();
+        assert!(all.iter().all(|line| line.as_str().unwrap().starts_with("config.json:1:")));
+    }
+}
+
+#[test]
 fn people_keep_files_in_their_own_folder_and_in_those_of_their_groups() {
     let data = tempfile::tempdir().unwrap();
     let (world, _) = lab();
