@@ -34,7 +34,7 @@ export async function a_moving_desktop_is_followed_in_constant_memory() {
     const mib = (bytes) => (bytes / 2 ** 20).toFixed(1);
     rows.push({ usedSize, resident });
     console.log(
-      `${((round + 1) * minutes) / rounds} min: ${(frames / seconds).toFixed(1)} frames/s seen of ` +
+      `${(((round + 1) * minutes) / rounds).toFixed(1)} min: ${(frames / seconds).toFixed(1)} frames/s seen of ` +
         `${(passed / seconds).toFixed(1)} painted, longest task ${Math.round(longest)} ms; ` +
         `page ${mib(usedSize)} MiB, server ${mib(resident)} MiB and ${cpu.toFixed(1)} s, ` +
         `agent ${mib(agent)} MiB`,
