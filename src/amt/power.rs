@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(refused, "Intel AMT does not offer this in the state it is in");
         firmware.change("IPS_PowerManagementService", "OSPowerSavingState", "3");
         change(Wish::On).unwrap();
-        assert_eq!(asked(), [awake.clone()], "it is on and asleep");
+        assert_eq!(asked(), std::slice::from_ref(&awake), "it is on and asleep");
         state("8");
         change(Wish::Off).unwrap();
         assert_eq!(change(Wish::Reset).unwrap_err(), "The computer is off");

@@ -281,7 +281,7 @@ mod tests {
             }),
             Value::String(text) => *element.text == *text.trim(),
             Value::Null => element.text.is_empty(),
-            other => *element.text == other.to_string(),
+            other => element.text == other.to_string().into(),
         }
     }
 

@@ -186,7 +186,7 @@ mod tests {
 
     fn client(remembered: Option<&str>) -> Client {
         let credentials = Credentials { user: "admin".into(), password: "P@ssw0rd".into() };
-        let remembered = remembered.map(|nonce| challenge(nonce));
+        let remembered = remembered.map(challenge);
         Client::new(credentials, "device", remembered)
     }
 

@@ -249,7 +249,11 @@ mod tests {
                 for piece in bytes.chunks(size) {
                     found.extend(decoder.receive(piece).unwrap());
                 }
-                assert_eq!(found, [wanted.clone()], "{connection} in pieces of {size}");
+                assert_eq!(
+                    found,
+                    std::slice::from_ref(&wanted),
+                    "{connection} in pieces of {size}"
+                );
             }
         }
         let asked = Decoder::default().receive(recorded("connection_1").as_bytes()).unwrap();
