@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::amt::client::{Client, request};
+use common::amt::client::{Client, Redirected, request};
 use common::amt::{ADMIN as USER, PASSWORD as SECRET};
-use common::amt::{Computer, Connection, Element, Firmware, Nonces, OnLan, Protocol, Seen};
+use common::amt::{Computer, Connection, Element, Firmware, Input, Nonces, OnLan, Protocol, Seen};
 use common::cira::{self, Door, Live};
 use common::viewer::{Control, Viewer};
-use common::{Server, StockServer, ports};
+use common::{Process, Server, StockServer, installation, ports};
 use serde_json::{Value, json};
 
 const MPS_PASSWORD: &str = "P@ssw0rd1";
@@ -112,6 +112,76 @@ fn the_stock_server_relays_its_serial_line() {
     assert_eq!(computer.firmware(|firmware| firmware.typed.clone()), b"ls\r");
     viewer.close();
     computer.wait_for("its end", |f| f.seen.contains(&Seen::Closed(Protocol::Sol)).then_some(()));
+}
+
+/// MeshCentral's own module serves a disc and a floppy; the computer reads every sector of both, and
+/// may write to neither.
+#[test]
+fn meshcentrals_own_drives_are_read_to_their_ends() {
+    let lan = OnLan::serve(Computer::new());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let image = |name: &str, sectors: usize, size: usize| {
+        let content: Vec<u8> =
+            (0..sectors * size).map(|at| (at / size * 7 + at % 251) as u8).collect();
+        let file = folder.path().join(name);
+        std::fs::write(&file, &content).expect("the folder is ours");
+        (file, content)
+    };
+    let (disc, floppy) = (image("disc.iso", 45, 2048), image("floppy.img", 2880, 512));
+    let runner = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/ider.js");
+    let _process = Process::start("node", |command| {
+        command.arg(runner).arg(installation::folder()).arg(lan.address.to_string());
+        command.args([USER, SECRET]).arg(&disc.0).arg(&floppy.0);
+    });
+    lan.computer.wait_for("read everything", |firmware| firmware.ider.complete.then_some(()));
+    lan.computer.firmware(|firmware| {
+        assert_eq!(firmware.ider.sectors, [45, 2880]);
+        assert!(firmware.ider.disc == disc.1 && firmware.ider.floppy == floppy.1);
+        assert_eq!(firmware.ider.refused, [[7, 0x27, 0]; 2], "write protected");
+    });
+}
+
+/// The recorded session of a viewer: picture, key, changed picture.
+#[test]
+fn its_screen_is_looked_at_and_typed_at() {
+    let computer = Computer::new();
+    let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).expect("hex");
+    let mut session = Redirected::begin(&computer, b"\x10\x01\0\0KVMR");
+    assert_eq!(session.say(&hex("4000000000000000")), b"\x41\0\0\0\0\0\0\0RFB 004.000\n");
+    assert_eq!(session.say(b"RFB 003.008\n"), [1, 1]);
+    assert_eq!(session.say(&[1]), [0; 4]);
+    let init = session.say(&[1]);
+    assert_eq!(init[4..20], hex("10100001001f003f001f0b0500000000"));
+    assert_eq!(init[24..], *b"Intel(r) AMT KVM");
+    // Encodings and pixels as noVNC wants them: one byte, three shades of each colour.
+    session.say(&hex("0200000200000000ffffff21"));
+    session.say(&hex("0000000008080001000300030003000204000000"));
+    let whole = session.say(&hex("030000000000014000c8"));
+    let pixels = |update: &[u8]| -> Vec<u8> {
+        let (mut rest, mut pixels) = (&update[4..], Vec::new());
+        while let Some((head, tail)) = rest.split_at_checked(12) {
+            let of = |at: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]]));
+            let (data, tail) = tail.split_at(of(4) * of(6));
+            pixels.extend_from_slice(data);
+            rest = tail;
+        }
+        pixels
+    };
+    let picture = pixels(&whole);
+    assert_eq!(picture.len(), 320 * 200);
+    assert_eq!((picture[0], picture[319]), (0, 0b11_1111), "from black to white");
+    assert_eq!(session.say(&hex("030100000000014000c8")), b"");
+    let changed = session.say(&hex("0401000000000061"));
+    assert_ne!(pixels(&changed)[0], 0, "the square of a key");
+    session.say(&hex("050101020033"));
+    computer.firmware(|firmware| {
+        let pointer = Input::Pointer { buttons: 1, x: 0x102, y: 0x33 };
+        assert_eq!(firmware.input, [Input::Key { down: true, keysym: 0x61 }, pointer]);
+        // Thirty-two bits a pixel end the session.
+        assert_eq!(firmware.sessions, [Protocol::Kvm]);
+    });
+    session.say(&hex("000000002018000100ff00ff00ff100800000000"));
+    assert_eq!(computer.firmware(|firmware| firmware.sessions.len()), 0);
 }
 
 /// Every request the stock server was seen to make gets an answer of the recorded kind.

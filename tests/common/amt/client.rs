@@ -116,3 +116,50 @@ pub fn request(class: &str, operation: &str, key: Option<&str>, input: &str) -> 
          <Body>{body}</Body></Envelope>"
     )
 }
+
+/// A redirection session of the administrator, without a socket between.
+pub struct Redirected {
+    computer: Computer,
+    connection: Connection,
+}
+
+impl Redirected {
+    /// Starts one with its first message, and proves who it is.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn begin(computer: &Computer, start: &[u8]) -> Self {
+        let connection = computer.firmware(|firmware| Connection::open(firmware, 16994));
+        let computer = computer.clone();
+        let mut session = Self { computer, connection: connection.expect("it listens") };
+        assert_eq!(session.say(start)[..2], [0x11, 0]);
+        const URI: &str = "/RedirectionService";
+        let challenge = session.say(&proof([ADMIN, "", "", URI, "", "", "", ""]));
+        let mut rest = &challenge[9..];
+        let mut field = || {
+            let (text, tail) = rest[1..].split_at(usize::from(rest[0]));
+            rest = tail;
+            String::from_utf8(text.to_vec()).expect("a text")
+        };
+        let (realm, nonce) = (field(), field());
+        let (ha1, ha2) = (hash(&[ADMIN, &realm, PASSWORD]), hash(&["POST", URI]));
+        let response = hash(&[&ha1, &nonce, "00000001", "c0ffee", "auth", &ha2]);
+        let fields = [ADMIN, &realm, &nonce, URI, "c0ffee", "00000001", &response, "auth"];
+        assert_eq!(session.say(&proof(fields)), [0x14, 0, 0, 0, 4, 0, 0, 0, 0]);
+        session
+    }
+
+    /// Says something; what comes back at once.
+    pub fn say(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let connection = &mut self.connection;
+        self.computer.firmware(|firmware| connection.receive(firmware, bytes));
+        connection.take()
+    }
+}
+
+fn proof(fields: [&str; 8]) -> Vec<u8> {
+    let payload: Vec<u8> =
+        fields.iter().flat_map(|f| [&[f.len() as u8], f.as_bytes()].concat()).collect();
+    let length = (payload.len() as u32).to_le_bytes();
+    [&[0x13, 0, 0, 0, 4][..], &length, &payload].concat()
+}
