@@ -1,12 +1,14 @@
 //! Intel AMT firmware that is activated, or about to be: everything this server says to it.
 //!
 //! [`reach`] opens a byte stream to a port of a device's firmware, whichever way it can be reached;
-//! `tls` and [`digest`] say who is at either end of it. What is spoken on it is beside them.
+//! `tls` and [`digest`] say who is at either end of it. What is spoken on it is beside them. [`lan`]
+//! finds firmware on the server's own network.
 
 pub mod boot;
 pub mod consent;
 pub mod digest;
 pub mod inventory;
+pub mod lan;
 pub mod logs;
 pub mod power;
 pub mod reach;

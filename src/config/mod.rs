@@ -86,6 +86,8 @@ pub struct Settings {
     pub proxies: Proxies,
     /// `WANonly` / `LANonly`.
     pub reach: Reach,
+    /// `amtScanner`: whether Intel AMT is looked for on the local network.
+    pub amt_scanner: bool,
     /// `agentPing`: JSON ping to agents that often.
     pub agent_ping: Option<Duration>,
     /// `agentPong`: JSON pong to agents that often.
@@ -355,6 +357,7 @@ impl Default for Settings {
             browser: BrowserSettings::default(),
             framing: Framing::Nobody,
             no_agent_update: false,
+            amt_scanner: true,
             minify_core: false,
             agent_update_block_size: 65531,
             allow_login_token: false,

@@ -171,6 +171,7 @@ fn settings(section: Section<'_>) -> Settings {
         cookie_ip: cookie_ip(&section),
         browser: browser::settings(&section),
         framing: browser::framing(&section).unwrap_or_default(),
+        amt_scanner: section.flag("amtScanner").unwrap_or(standard.amt_scanner),
         no_agent_update: section.flag("noAgentUpdate").unwrap_or(standard.no_agent_update),
         minify_core: section.flag("minifyCore").unwrap_or(standard.minify_core),
         agent_update_block_size: section

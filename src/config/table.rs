@@ -86,7 +86,6 @@ pub(super) static SETTINGS: Names = Names {
         "webrtc",
         "webrtcconfig",
         "webrtconfig",
-        "amtscanner",
         "meshscanner",
         "amtmanager",
         "amtprovisioningserver",

@@ -39,6 +39,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::amt::lan::Lan;
 use crate::hub::Hub;
 use crate::identity::AgentServer;
 use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
@@ -142,6 +143,8 @@ pub struct Control {
     recordings: OnceCell<Rc<Recordings>>,
     /// Who speaks to Intel AMT; set by the wiring.
     amt: OnceCell<Rc<crate::amt::room::Room>>,
+    /// Set by the wiring.
+    lan: OnceCell<Rc<Lan>>,
     /// Replaced when the web certificate is.
     facts: RefCell<Rc<ServerFacts>>,
     /// The sessions of browsers.
@@ -172,7 +175,8 @@ impl Control {
         let invitations = invitations::Invitations::new(hub.clone(), keys.invitation.clone());
         let links = keys.invitation.clone();
         let guests = guests::Guests::new(hub.clone(), links, keys.login.clone());
-        let (facts, recordings) = (RefCell::new(Rc::new(facts)), OnceCell::new());
+        let (recordings, lan) = (OnceCell::new(), OnceCell::new());
+        let facts = RefCell::new(Rc::new(facts));
         let (premises, series) = (RefCell::default(), RefCell::default());
         Rc::new(Self {
             hub,
@@ -181,6 +185,7 @@ impl Control {
             relay,
             recordings,
             amt: OnceCell::new(),
+            lan,
             facts,
             browser,
             premises,
@@ -203,6 +208,15 @@ impl Control {
 
     fn recordings(&self) -> Option<Rc<Recordings>> {
         self.recordings.get().cloned()
+    }
+
+    /// Lets sessions look for Intel AMT on the local network. Counts once.
+    pub fn set_lan(&self, lan: Rc<Lan>) {
+        let _ = self.lan.set(lan);
+    }
+
+    fn lan(&self) -> Option<Rc<Lan>> {
+        self.lan.get().cloned()
     }
 
     /// The facts in force.

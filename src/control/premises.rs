@@ -1,7 +1,6 @@
 //! Where the server lives and what a session remembers: what some actions need besides the hub.
 
 use std::cell::{Cell, RefCell};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,20 +19,16 @@ pub struct Premises {
     pub warnings: Vec<String>,
     /// Version of the installed agent package; empty if it does not say, `None` without one.
     pub agent_package: RefCell<Option<String>>,
-    /// Where wake-on-LAN packets go: port 9 of everybody in the server's own networks.
-    pub wake_to: SocketAddr,
 }
 
 impl Premises {
     /// In the data folder `data`.
     pub fn new(data: &Path, warnings: Vec<String>) -> Self {
-        let wake_to = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
         Self {
             data: data.to_owned(),
             files: Cabinet::new(data),
             warnings,
             agent_package: RefCell::default(),
-            wake_to,
         }
     }
 

@@ -174,6 +174,8 @@ pub struct Hub {
     amt_tunnels: RefCell<amt_tunnels::AmtTunnels>,
     /// States of power that firmware has told, of devices it is connected of.
     amt_power: RefCell<BTreeMap<NodeId, u8>>,
+    /// Devices whose Intel AMT answers on the local network.
+    amt_on_lan: RefCell<std::collections::BTreeSet<NodeId>>,
     /// What became of the last connections of Intel AMT computers.
     pub amt_journal: RefCell<journal::Journal>,
 }
@@ -198,6 +200,7 @@ impl Hub {
             sessions: RefCell::default(),
             amt_tunnels: RefCell::default(),
             amt_power: RefCell::default(),
+            amt_on_lan: RefCell::default(),
             amt_journal: RefCell::default(),
         })
     }

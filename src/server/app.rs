@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_executor::LocalExecutor;
 
 use crate::agent;
+use crate::amt::lan::Lan;
 use crate::control::{Control, CookieKeys, Proof, ServerFacts};
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
@@ -56,6 +57,8 @@ pub struct App {
     pub control: Rc<Control>,
     /// The relay room.
     pub relay: Rc<relay::Room>,
+    /// Intel AMT on the local network.
+    pub lan: Rc<Lan>,
     /// Who computes passwords.
     pub passwords: Passwords,
     /// Who speaks to Intel AMT.
@@ -100,11 +103,14 @@ impl App {
         let amt = crate::amt::room::Room::new(hub.clone(), executor.clone());
         control.set_amt(amt.clone());
         relay.set_recordings(recordings.clone());
+        let lan = Lan::new(hub.clone(), executor.clone());
+        control.set_lan(lan.clone());
         Ok(Rc::new(Self {
             control,
             amt,
             recordings,
             relay,
+            lan,
             passwords,
             handshakes: Slots::new(executor.clone(), HANDSHAKES),
             requests: Slots::new(executor.clone(), REQUESTS),

@@ -136,6 +136,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     spawn(Box::pin(crate::amt::watch::run(app.amt.clone())));
     spawn(Box::pin(remove_unfinished(files)));
     spawn(Box::pin(fronts::run(hub.clone())));
+    spawn(Box::pin(app.lan.clone().watch()));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
     #[cfg(feature = "acme")]
     spawn(Box::pin(crate::acme::run(renewal(&app, &data, report.floor))));

@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::config::Reach;
 use crate::model::text::clamp;
 use crate::model::{
-    AgentFacts, AmtAccess, Device, Event, EventKind, Group, GroupKind, Key48, Millis, NodeId,
-    SiteRights, Target,
+    AgentFacts, AmtAccess, Device, Event, Group, GroupKind, Key48, Millis, NodeId, SiteRights,
 };
 
 use super::super::request::Request;
@@ -118,7 +117,7 @@ fn named(request: &Request) -> Result<(String, String), &'static str> {
     Ok((name, host.ok_or("Invalid hostname")?.to_owned()))
 }
 
-fn may_add(call: &Call) -> Result<(), &'static str> {
+pub(super) fn may_add(call: &Call) -> Result<(), &'static str> {
     if call.user.site.restricted(SiteRights::NO_NEW_DEVICES) {
         return Err("Permission denied");
     }
@@ -130,7 +129,7 @@ fn may_add(call: &Call) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn device(
+pub(super) fn device(
     call: &Call,
     group: &Group,
     (name, host): (String, String),
@@ -147,10 +146,25 @@ fn device(
 }
 
 fn add(call: &Call, group: &Group, device: Device, access: Option<AmtAccess>) -> Answer<'static> {
+    put_new(call, group, device, access, call.result("ok"))
+}
+
+/// Puts a new device into its group, tells everybody, and lets `answer` wait until that is done.
+pub(super) fn put_new<'a>(
+    call: &Call,
+    group: &Group,
+    device: Device,
+    access: Option<AmtAccess>,
+    answer: Answer<'a>,
+) -> Answer<'a> {
     let commit = call.put(device.clone());
-    let mut answer = call.result("ok").after(commit);
+    let has_amt = access.is_some();
+    let mut answer = answer.after(commit);
     if let Some(access) = access {
         answer = answer.after(call.put(access));
+    }
+    if let Some(lan) = call.lan().filter(|_| has_amt) {
+        lan.look();
     }
     let msg = format!("Added device {} to device group {}", device.name, group.name);
     call.audit(format_args!("{msg} ({})", device.id));
@@ -164,21 +178,4 @@ fn add(call: &Call, group: &Group, device: Device, access: Option<AmtAccess>) ->
             .with("msg", msg)
     });
     answer
-}
-
-/// `scanamtdevice`: nothing is found, because nobody can look yet; over the Internet alone nobody
-/// may.
-pub(super) fn scan(call: &Call) -> Answer<'_> {
-    if call.hub().config().settings.reach == Reach::Wan {
-        return Answer::none();
-    }
-    if let Some(range) = call.request.text_within("range", 1, 256) {
-        let event = call
-            .event("scanamtdevice", EventKind::Node)
-            .to(Target::All)
-            .with("range", range)
-            .with("results", Value::Null);
-        call.hub().publish(Event { kind: None, ..event.transient() });
-    }
-    Answer::none()
 }

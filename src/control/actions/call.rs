@@ -10,6 +10,7 @@ use log::info;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::amt::lan::Lan;
 use crate::amt::room::Room;
 use crate::hub::{AgentCommand, Hub, SessionLink, SessionMessage};
 use crate::identity::cookie::CookieKey;
@@ -185,6 +186,11 @@ impl Call {
         };
         room.executor.spawn(answering.boxed_local()).detach();
         Answer::none()
+    }
+
+    /// The local network; `None` in tests that have none.
+    pub(super) fn lan(&self) -> Option<Rc<Lan>> {
+        self.control.lan()
     }
 
     /// A cookie with `fields` that lives no longer than this session's account, and has the limits

@@ -5,8 +5,8 @@ use super::Need::{Device, DeviceAnyOf, DeviceUnless, Devices, Group, Login};
 use super::Refusal::{SaysAs, Silent};
 use super::Wanted::Always;
 use super::{
-    Action, VISIBLE, action, add_devices, amt_device, amt_policy, clipboard, cookies, remote,
-    report, says, server, share_link, shares, wake,
+    Action, VISIBLE, action, add_devices, amt_device, amt_lan, amt_policy, clipboard, cookies,
+    import_amt, remote, report, says, server, share_link, shares, wake,
 };
 use crate::model::Rights;
 
@@ -36,7 +36,8 @@ pub(super) static ACTIONS: &[Action] = &[
         NOT_ADDED,
     ),
     action("addamtdevice", ResponseId, Group(Rights::MANAGE_DEVICES, add_devices::amt), NOT_ADDED),
-    action("scanamtdevice", Nothing, Login(add_devices::scan), Silent),
+    action("importamtdevices", Nothing, Group(Rights::EDIT_GROUP, import_amt::import), Silent),
+    action("scanamtdevice", Nothing, Login(amt_lan::scan), Silent),
     action("meshamtpolicy", Nothing, Group(Rights::EDIT_GROUP, amt_policy::set), Silent),
     // What firmware is asked and told; all ours
     action("amtread", Both, Device(Rights::DEVICE_DETAILS, amt_device::read), NOT_ASKED),

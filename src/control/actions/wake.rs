@@ -1,17 +1,16 @@
 //! Waking devices: magic packets from the server into its own network, and from agents into theirs.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use futures_lite::FutureExt as _;
 use serde_json::{Value, json};
 
+use crate::amt::lan::wake::Mac;
 use crate::amt::power::Wish;
 use crate::amt::reach;
 use crate::amt::wsman::Failure;
 use crate::config::Reach;
 use crate::model::{Device, Event, EventKind, Rights, Target, order};
-use crate::pool;
 use crate::store::DetailKind;
 
 use super::device_reports::interfaces;
@@ -19,8 +18,6 @@ use super::{Answer, Call, Choice};
 
 /// Most hardware addresses woken at a time.
 const MACS_MAX: usize = 64;
-/// A hardware address.
-type Mac = [u8; 6];
 
 /// `wakedevices`: one device is answered with what was done, several with "ok" each. Unlike
 /// MeshCentral, whoever may not wake a device is not announced as waking it.
@@ -56,12 +53,9 @@ async fn wake_one(call: &Call, device: &Device) -> String {
         return "No known MAC addresses for this device".to_owned();
     }
     if hub.config().settings.reach != Reach::Wan
-        && let Some(to) = call.premises().map(|premises| premises.wake_to)
+        && let Some(lan) = call.lan()
     {
-        let macs = macs.clone();
-        if let Err(error) = pool::unblock(move || broadcast(&macs, to)).await {
-            log::warn!("wake-on-LAN packets to {to}: {error}");
-        }
+        lan.wake_up(&macs, device.host.as_ref().and_then(|host| host.parse().ok()));
     }
     let texts: Vec<_> = macs.iter().map(written).collect();
     let message = json!({"action": "wakeonlan", "macs": texts});
@@ -122,25 +116,6 @@ fn written(mac: &Mac) -> String {
     pairs.join(":")
 }
 
-/// The packet a sleeping network card waits for: six bytes of ones, sixteen times its address.
-fn magic_packet(mac: &Mac) -> [u8; 102] {
-    let mut packet = [0xff; 102];
-    for place in packet[6..].chunks_exact_mut(6) {
-        place.copy_from_slice(mac);
-    }
-    packet
-}
-
-/// Sends one packet to each address; blocks for microseconds.
-fn broadcast(macs: &BTreeSet<Mac>, to: SocketAddr) -> std::io::Result<()> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.set_broadcast(true)?;
-    for mac in macs {
-        socket.send_to(&magic_packet(mac), to)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,15 +130,5 @@ mod tests {
         assert_eq!(macs(netif2).into_iter().collect::<Vec<_>>(), [ETH0]);
         assert_eq!(written(&ETH0), "02:FC:00:00:00:01");
         assert!(macs("nonsense").is_empty());
-    }
-
-    #[test]
-    fn a_sleeping_card_gets_its_magic_packet() {
-        let card = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        broadcast(&BTreeSet::from([ETH0]), card.local_addr().unwrap()).unwrap();
-        let mut packet = [0; 200];
-        let (len, _) = card.recv_from(&mut packet).unwrap();
-        assert_eq!((len, &packet[..12]), (102, &[&[0xff; 6][..], &ETH0].concat()[..]));
-        assert!(packet[6..102].chunks(6).all(|place| place == ETH0));
     }
 }

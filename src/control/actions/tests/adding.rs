@@ -1,6 +1,11 @@
 //! Devices added by hand, their Intel AMT, and lists shown page by page.
 
+use std::rc::Rc;
+
+use async_executor::LocalExecutor;
+
 use super::*;
+use crate::amt::lan::Lan;
 use crate::config::{Config, Reach};
 use crate::model::DomainId;
 
@@ -119,12 +124,37 @@ fn over_the_internet_alone_intel_amt_is_neither_added_nor_looked_for() {
     let scan = json!({"action": "scanamtdevice", "range": "192.168.1.0/24"});
     assert!(ask(&admin, &amt(json!({}))).is_empty() && ask(&admin, &scan).is_empty());
     assert!(heard(&admin).is_empty());
-    let (_, at_home) = plant(Reach::Hybrid);
-    assert!(ask(&at_home, &scan).is_empty());
+    drop(world);
+}
+
+#[test]
+fn who_may_add_intel_amt_may_look_for_it() {
+    let (world, admin) = plant(Reach::Hybrid);
+    world.user("bob", SiteRights::empty());
+    let bob = world.session("bob");
+    let scan = |range: &str| json!({"action": "scanamtdevice", "range": range});
+    // That bob has come.
+    heard(&admin);
+    assert!(ask(&admin, &scan("127.0.0.1")).is_empty() && heard(&admin).is_empty(), "no network");
+    let executor = Rc::new(LocalExecutor::new());
+    world.control.set_lan(Lan::new(world.hub.clone(), executor.clone()));
+    // What is no range is answered at once, and nobody else hears of it.
+    assert!(ask(&admin, &scan("127.0.0.0/8")).is_empty() && ask(&bob, &scan("x")).is_empty());
     assert_eq!(
-        events(&at_home),
-        [json!({"action": "scanamtdevice", "userid": "user//admin",
-        "username": "admin", "range": "192.168.1.0/24", "results": null, "domain": "", "nolog": 1})]
+        events(&admin),
+        [json!({"action": "scanamtdevice", "userid": "user//admin", "username": "admin",
+        "range": "127.0.0.0/8", "results": null, "domain": "", "nolog": 1,
+        "error": "16777216 addresses are too many, at most 4096 at a time"})]
+    );
+    assert!(heard(&bob).is_empty(), "bob may not add what would be found");
+    // One that runs is stopped.
+    ask(&admin, &scan("127.0.0.1"));
+    assert!(heard(&admin).is_empty() && !executor.is_empty());
+    ask(&admin, &json!({"action": "scanamtdevice", "stop": true}));
+    let stopped = events(&admin);
+    assert_eq!(
+        (&stopped[0]["error"], &stopped[0]["range"]),
+        (&json!("stopped"), &json!("127.0.0.1"))
     );
     drop(world);
 }
@@ -228,4 +258,46 @@ fn a_place_on_the_map_is_kept_where_the_domain_wants_it() {
             "host": "a b", "responseid": "R"});
         assert_eq!(ask(&admin, &host)[0]["result"], "Invalid hostname");
     }
+}
+
+#[test]
+fn files_of_other_tools_become_devices() {
+    let (world, admin) = plant(Reach::Hybrid);
+    let import = |devices: Value| {
+        json!({"action": "importamtdevices", "meshid": group_id(1).to_string(),
+            "amtdevices": devices})
+    };
+    for (devices, expected) in [
+        (
+            json!([{"fqdn": "a.example", "name": "A", "username": "op", "password": "P@ssw0rd1",
+                "tls": true, "version": "16.1.25", "uuid": "u"}, {"fqdn": "A.Example"},
+                {"fqdn": "localhost"}, {"fqdn": "no host"}, {"fqdn": ""}, {}, 5]),
+            json!(["A", "a.example", {"user": "op", "pass": 1, "tls": 1, "ver": "16.1.25",
+                "uuid": "u", "state": 2}]),
+        ),
+        (
+            json!({"webappversion": "0.9.5", "computers": [{"host": "192.0.2.5", "pass": "x",
+                "ver": "12.0", "tls": 0}]}),
+            json!(["192.0.2.5", "192.0.2.5", {"user": "admin", "pass": 1, "tls": 0, "ver": "12.0",
+                "state": 2}]),
+        ),
+        (
+            json!({"ApplicationData": {"Application": "Intel vPro(R) Manageability Migration Tool"},
+                "ManagedSystems": {"ManagedSystemsList": [{"Fqdn": "", "IPv4": "192.0.2.6",
+                "AmtVersion": "11.8", "ConnectionType": "TLS"}]}}),
+            json!(["192.0.2.6", "192.0.2.6", {"user": "admin", "pass": 1, "tls": 1, "ver": "11.8",
+                "state": 2}]),
+        ),
+    ] {
+        heard(&admin);
+        assert!(ask(&admin, &import(devices)).is_empty(), "it has no answer");
+        let added = events(&admin);
+        assert_eq!(added.len(), 1, "{added:?}");
+        let node = &added[0]["node"];
+        assert_eq!(json!([node["name"], node["host"], node["intelamt"]]), expected);
+    }
+    for nothing in [json!({}), json!("x"), json!({"computers": [{"host": "a"}]}), json!([])] {
+        assert!(ask(&admin, &import(nothing)).is_empty() && events(&admin).is_empty());
+    }
+    assert_eq!(world.hub.store.devices(&world.domain()).len(), 3);
 }

@@ -367,6 +367,11 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
                 "hostname": "192.168.1.6", "amtusername": "a", "amtpassword": "b", "amttls": 1});
             vec![(Each(vec![Rights::MANAGE_DEVICES]), Changes, request)]
         }
+        "importamtdevices" => {
+            let request = json!({"meshid": group_id(6).to_string(),
+                "amtdevices": [{"fqdn": "192.168.1.7"}]});
+            vec![(Each(vec![Rights::EDIT_GROUP]), Changes, request)]
+        }
         "scanamtdevice" => vec![(Session, Private, json!({"range": "192.168.1.1"}))],
         "meshamtpolicy" => {
             let request = json!({"meshid": group, "amtpolicy": {"type": 1}});
