@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::amt::{Computer, OnLan};
 use common::cira::{Door, Live, Mood, Seen};
 use common::{ADMIN, Meshboard, PASSWORD, Server, chromium, ports};
 use serde_json::{Value, json};
@@ -48,5 +49,18 @@ fn a_group_shows_what_to_enter_and_a_device_why_it_is_offline() {
             "uuid" => json!(UUID),
             other => panic!("what is {other}?"),
         }
+    });
+}
+
+#[test]
+fn the_network_is_scanned_and_a_computer_added() {
+    let server = Meshboard::start_with(&json!({ "settings": { "LANonly": true } }));
+    server.command(&["user", "add", ADMIN, "--admin", "--password", PASSWORD]);
+    let network = [OnLan::serve(Computer::new()), OnLan::serve(Computer::new())];
+    let url = format!("https://127.0.0.1:{}/", server.port());
+    chromium::play(&url, "amt", "the_network_is_scanned_and_a_computer_added", |asked| {
+        assert_eq!(asked[0], "network");
+        let [a, b] = [0, 1].map(|n: usize| network[n].address);
+        json!({ "range": format!("{a}/32"), "address": a, "other": b })
     });
 }

@@ -87,7 +87,8 @@ function New({ close }: { close(): void }) {
   const [desc, setDesc] = useState("");
   const [kind, setKind] = useState<Kind>("2");
   const kinds: [Kind, string][] = [["2", "Devices with an agent"]];
-  if (client.greeting.value?.server.mpsport) kinds.push(["1", "Intel AMT without an agent"]);
+  if (client.greeting.value?.server.mpsport || !feature(WAN_ONLY))
+    kinds.push(["1", "Intel AMT without an agent"]);
   if (!feature(WAN_ONLY)) kinds.push(["3", "Local devices without an agent"]);
   return (
     <Form

@@ -82,3 +82,50 @@ export async function a_computer_joins_goes_and_says_why() {
   await accessible(page, "journal");
   await close();
 }
+
+/** Computers on the local network are found by a scan, added, and present. */
+export async function the_network_is_scanned_and_a_computer_added() {
+  const { page, close } = await open();
+  await page.goto(URL_);
+  await logIn(page);
+  await inside(page);
+  await page.goto(`${URL_}#/groups`);
+  await page
+    .getByRole("button", { name: /New group|first group/ })
+    .first()
+    .click();
+  await page.getByRole("dialog").getByLabel("Name").fill("Office");
+  await page.getByRole("dialog").getByLabel("Kind").selectOption("1");
+  await page.getByRole("button", { name: "Make the group" }).click();
+  await page.getByRole("heading", { name: "Office" }).waitFor();
+  const { range, address, other } = await ask("network");
+
+  await page.getByRole("button", { name: "Scan network" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Addresses").fill("127.0.0.0/8");
+  await dialog.getByRole("button", { name: "Scan", exact: true }).click();
+  await dialog.getByText("are too many").waitFor();
+  await dialog.getByLabel("Addresses").fill(range);
+  await dialog.getByRole("button", { name: "Scan", exact: true }).click();
+  await dialog.getByRole("progressbar").waitFor();
+  await dialog.getByText("One computer answered.").waitFor();
+  await dialog.getByText("activated", { exact: true }).waitFor();
+  await accessible(page, "scan");
+  await dialog.getByRole("button", { name: "Add one computer" }).click();
+  await dialog.waitFor({ state: "detached" });
+
+  await page.getByRole("button", { name: "Add local" }).click();
+  await dialog.getByLabel("Address", { exact: true }).fill(other);
+  await dialog.getByLabel("Name", { exact: true }).fill("Reception");
+  await dialog.getByLabel("Password of Intel AMT").fill("P@ssw0rd");
+  await dialog.getByLabel("Encrypted (TLS)").uncheck();
+  await accessible(page, "add local");
+  await dialog.getByRole("button", { name: "Add", exact: true }).click();
+  await dialog.waitFor({ state: "detached" });
+
+  await page.goto(`${URL_}#/devices`);
+  for (const name of [address, "Reception"]) {
+    await row(page, name).locator(".dot.seen").waitFor();
+  }
+  await close();
+}
