@@ -94,6 +94,11 @@ impl Corpus {
             let bytes: Vec<u8> = [style, 40].into_iter().chain(said).collect();
             self.write("apf", name, &bytes)?;
         }
+        let pings = self.vector("activation-rmcp")?;
+        for (number, pong) in pings["pong"].as_array().into_iter().flatten().enumerate() {
+            self.write("amt_lan", &format!("pong-{number}"), &hex(&pong["hex"]))?;
+        }
+        self.write("amt_lan", "range", b"127.0.0.1-127.0.0.9")?;
         self.write("client_hello", "tls10", &[22, 3, 1, 0, 4, 1, 0, 0, 0])
     }
 
