@@ -12,6 +12,7 @@ pub mod lan;
 pub mod logs;
 pub mod power;
 pub mod reach;
+pub mod redirection;
 pub mod room;
 pub mod schedule;
 pub mod settings;
