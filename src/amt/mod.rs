@@ -1,7 +1,8 @@
 //! Intel AMT firmware that is activated, or about to be: everything this server says to it.
 //!
 //! [`reach`] opens a byte stream to a port of a device's firmware, whichever way it can be reached;
-//! `tls` and [`digest`] say who is at either end of it. What is spoken on it is beside them. [`lan`]
+//! `tls` and [`digest`] say who is at either end of it. What is spoken on it is beside them:
+//! [`redirection`] is screen, serial line and drives, [`relay`] how people come to them. [`lan`]
 //! finds firmware on the server's own network.
 
 pub mod boot;
@@ -13,6 +14,7 @@ pub mod logs;
 pub mod power;
 pub mod reach;
 pub mod redirection;
+pub mod relay;
 pub mod room;
 pub mod schedule;
 pub mod settings;

@@ -34,7 +34,7 @@ pub mod pairing;
 pub mod pipe;
 pub mod recording;
 mod room;
-mod running;
+pub mod running;
 pub mod session;
 mod standing;
 #[cfg(test)]

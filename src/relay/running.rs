@@ -15,10 +15,12 @@ use crate::model::{Event, EventKind, Target};
 use super::chat;
 
 /// A tunnel both ends of which are there.
-pub(super) struct Running {
+pub struct Running {
     hub: Rc<Hub>,
-    pub(super) id: Box<str>,
-    pub(super) link: Rc<TunnelLink>,
+    /// What the session is called.
+    pub id: Box<str>,
+    /// Its place in the hub's list.
+    pub link: Rc<TunnelLink>,
     _registered: Registered,
 }
 
@@ -35,6 +37,8 @@ impl Words {
             1 | 6 | 8 | 9 => ("terminal", 14, 10),
             2 => ("desktop", 15, 11),
             5 | 10 => ("file management", 16, 12),
+            // By the stock server's numbers of a relay.
+            100 | 101 => ("Intel AMT", 13, 9),
             chat::PROTOCOL => ("messenger", 162, 112),
             _ => ("relay", 13, 9),
         };
@@ -44,7 +48,7 @@ impl Words {
 
 impl Running {
     /// Registers a tunnel and tells that it has begun.
-    pub(super) fn start(hub: &Rc<Hub>, id: Box<str>, link: TunnelLink) -> Self {
+    pub fn start(hub: &Rc<Hub>, id: Box<str>, link: TunnelLink) -> Self {
         let link = Rc::new(link);
         let registered = hub.tunnels.register(link.clone());
         let running = Self { hub: hub.clone(), id, link, _registered: registered };

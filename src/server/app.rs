@@ -9,8 +9,10 @@ use std::sync::Arc;
 use async_executor::LocalExecutor;
 
 use crate::agent;
+use crate::amt;
 use crate::amt::lan::Lan;
 use crate::control::{Control, CookieKeys, Proof, ServerFacts};
+use crate::files::Cabinet;
 use crate::hub::Hub;
 use crate::identity::password::Passwords;
 use crate::model::{DomainId, GroupId, Key48};
@@ -59,6 +61,8 @@ pub struct App {
     pub relay: Rc<relay::Room>,
     /// Intel AMT on the local network.
     pub lan: Rc<Lan>,
+    /// Users at the firmware of devices.
+    pub consoles: Rc<amt::relay::Room>,
     /// Who computes passwords.
     pub passwords: Passwords,
     /// Who speaks to Intel AMT.
@@ -105,12 +109,19 @@ impl App {
         relay.set_recordings(recordings.clone());
         let lan = Lan::new(hub.clone(), executor.clone());
         control.set_lan(lan.clone());
+        let consoles = amt::relay::Room::new(
+            hub.clone(),
+            Cabinet::new(data),
+            recordings.clone(),
+            executor.clone(),
+        );
         Ok(Rc::new(Self {
             control,
             amt,
             recordings,
             relay,
             lan,
+            consoles,
             passwords,
             handshakes: Slots::new(executor.clone(), HANDSHAKES),
             requests: Slots::new(executor.clone(), REQUESTS),

@@ -9,6 +9,8 @@ use hyper::header;
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::agent;
+use crate::amt;
+use crate::amt::relay::Page;
 use crate::config::AddressRules;
 use crate::control::auth::{self, AtGate};
 use crate::control::request::REQUEST_MAX;
@@ -76,6 +78,9 @@ pub async fn route(
                 | "uploadfile.ashx"
                 | "agentpackage.ashx"
                 | "downloadfile.ashx"
+                | "webrelay.ashx"
+                | "webider.ashx"
+                | "amtconsole.ashx"
         );
     if of_people
         && !is_tunnel
@@ -145,6 +150,19 @@ pub async fn route(
             let asked = Asked::of(&request, domain, remote);
             upgrade(&app, request, remote, REQUEST_MAX, move |socket, place| async move {
                 socket::serve(&control, socket, &asked.upgrade(), place).await;
+            })
+        }
+        ("webrelay.ashx" | "webider.ashx" | "amtconsole.ashx", Port::Main) => {
+            let page = match path {
+                "webrelay.ashx" => Page::WebRelay,
+                "webider.ashx" => Page::Disks,
+                _ => Page::Console,
+            };
+            let (room, control) = (app.consoles.clone(), app.control.clone());
+            let asked = Asked::of(&request, domain, remote);
+            upgrade(&app, request, remote, REQUEST_MAX, move |socket, place| async move {
+                let visitor = AtGate { gate: &control.gate, upgrade: asked.upgrade() };
+                amt::relay::serve(&room, page, socket, &visitor, place).await;
             })
         }
         ("apf.ashx", _) => {

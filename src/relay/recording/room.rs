@@ -207,6 +207,7 @@ impl Recordings {
             devicename: Some(device.name.clone()),
             meshid: shared.then(|| device.group.to_string()),
             devicegroup: group.map(|group| group.name.clone()),
+            intelamt: matches!(protocol, 100 | 101).then_some(true),
             ..Metadata::default()
         }
     }
