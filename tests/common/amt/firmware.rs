@@ -101,6 +101,8 @@ pub struct Firmware {
     pub enumeration: Option<(String, VecDeque<Element>)>,
     /// Redirection sessions that are open.
     pub sessions: Vec<Protocol>,
+    /// The next session that is looked after is cut off, as a computer does that starts anew.
+    pub cuts_off: bool,
     /// What was typed over the serial line.
     pub typed: Vec<u8>,
     /// Keys and pointer over KVM.
@@ -153,6 +155,7 @@ impl Firmware {
             logs: classes::logs(),
             enumeration: None,
             sessions: Vec::new(),
+            cuts_off: false,
             typed: Vec::new(),
             input: Vec::new(),
             screen: Screen::default(),

@@ -15,7 +15,12 @@ export function channel(): string {
 
 /** Where a viewer's end of a tunnel goes. */
 export function relay(query: string): string {
-  const address = socket("meshrelay.ashx");
+  return page("meshrelay.ashx", query);
+}
+
+/** Where another WebSocket is. */
+export function page(path: string, query: string): string {
+  const address = socket(path);
   return `${address}${address.includes("?") ? "&" : "?"}${query}`;
 }
 

@@ -19,7 +19,12 @@ export interface Screen {
   close(): void;
 }
 
-export function makeScreen(parent: HTMLElement, dark: boolean): Screen {
+/** A terminal that fills `parent`, or has a size of its own. */
+export function makeScreen(
+  parent: HTMLElement,
+  dark: boolean,
+  size?: { cols: number; rows: number },
+): Screen {
   allowStyles();
   const fit = new FitAddon();
   const search = new SearchAddon();
@@ -33,13 +38,16 @@ export function makeScreen(parent: HTMLElement, dark: boolean): Screen {
     minimumContrastRatio: 4.5,
     screenReaderMode: false,
     theme: theme(dark),
+    ...size,
   });
   terminal.loadAddon(fit);
   terminal.loadAddon(search);
   terminal.open(parent);
-  fit.fit();
   const watch = new ResizeObserver(() => fit.fit());
-  watch.observe(parent);
+  if (size === undefined) {
+    fit.fit();
+    watch.observe(parent);
+  }
   return {
     terminal,
     search,

@@ -91,6 +91,9 @@ impl Redirection {
 
     /// Looks whether the computer has something to say.
     pub fn tick(&mut self, firmware: &mut Firmware) {
+        if std::mem::take(&mut firmware.cuts_off) {
+            return self.end(firmware);
+        }
         match &mut self.stage {
             Stage::Ider(ider) => ider.tick(firmware, &mut self.out),
             Stage::Kvm(kvm) => kvm.tick(firmware, &mut self.out),

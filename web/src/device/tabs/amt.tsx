@@ -1,6 +1,7 @@
 // The firmware of a device: whether it is connected, and if not, why.
 
 import { Journal } from "../../amt/journal.tsx";
+import { PowerCard, RecordsCard } from "../../amt/panel.tsx";
 import { useAsk } from "../../app/hooks.ts";
 import type { DeviceTabProps } from "../../app/registry.ts";
 import { to } from "../../app/router.ts";
@@ -8,14 +9,20 @@ import { me, store } from "../../app/state.ts";
 import { short, type Device } from "../../control/wire.ts";
 import { attempts, connectionWords, uuidOf } from "../../model/amt.ts";
 import { powerWords } from "../../model/format.ts";
-import { isAdministrator } from "../../model/rights.ts";
+import { has, isAdministrator, limited, Right } from "../../model/rights.ts";
 import { Ago, Badge, Button, Card, Empty, Facts, Waiting, Words } from "../../parts/basic.tsx";
 import { Silence } from "../../pages/amt.tsx";
 
-export default function Amt({ device }: DeviceTabProps) {
+export default function Amt({ device, rights }: DeviceTabProps) {
   return (
     <div class="stack wide">
       <State device={device} />
+      {!limited(rights, Right.noAmt) && (has(rights, Right.power) || has(rights, Right.wake)) && (
+        <PowerCard key={device._id} device={device} rights={rights} />
+      )}
+      {!limited(rights, Right.noAmt) && has(rights, Right.details) && (
+        <RecordsCard key={`${device._id} records`} device={device} />
+      )}
       {isAdministrator(me()) && <Why device={device} />}
     </div>
   );
