@@ -5,6 +5,7 @@
 //! [`redirection`] is screen, serial line and drives, [`relay`] how people come to them. [`lan`]
 //! finds firmware on the server's own network.
 
+pub mod activation;
 pub mod boot;
 pub mod consent;
 pub mod digest;

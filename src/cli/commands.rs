@@ -8,8 +8,10 @@ use super::{
     AgentsCommand, Command, Common, Failure, GroupCommand, MpsCommand, UserCommand, agents, backup,
     export, import, link, password, print,
 };
-use crate::config::{self, ConfigError, Place, Problem, Warning, WarningKind};
+use crate::amt::activation::room::Equipment;
+use crate::config::{self, Config, ConfigError, Domain, Place, Problem, Warning, WarningKind};
 use crate::identity::{Role, describe};
+use crate::model::{DomainId, Millis};
 use crate::server::ServeOptions;
 use crate::server::admin::{Answer, Request};
 
@@ -78,6 +80,10 @@ fn check_config(common: &Common, file: Option<PathBuf>) -> Result<(), Failure> {
     let file = file.unwrap_or_else(|| config_file(common));
     let result = config::load(&file, config::environment());
     if common.json {
+        let activation = result
+            .as_ref()
+            .map(|(config, _)| activation_warnings(common, config))
+            .unwrap_or_default();
         let (problems, warnings) = match &result {
             Ok((_, warnings)) => (&[][..], &warnings[..]),
             Err(ConfigError::Invalid(_, problems)) => (&problems[..], &[][..]),
@@ -88,6 +94,7 @@ fn check_config(common: &Common, file: Option<PathBuf>) -> Result<(), Failure> {
             "valid": result.is_ok(),
             "problems": problems.iter().map(problem_document).collect::<Vec<_>>(),
             "warnings": warnings.iter().map(warning_document).collect::<Vec<_>>(),
+            "activation": activation,
         }))?;
     }
     let (config, warnings) = result.map_err(Failure::usage)?;
@@ -98,12 +105,25 @@ fn check_config(common: &Common, file: Option<PathBuf>) -> Result<(), Failure> {
     for warning in &warnings {
         text += &format!("{}\n", warning.place.located(&file, warning));
     }
+    for warning in activation_warnings(common, &config) {
+        text += &format!("{}: AmtAcmActivation: {warning}\n", file.display());
+    }
     text += &match (file.exists(), config.domains.len()) {
         (false, _) => format!("{} does not exist: the defaults are in force\n", file.display()),
         (true, 1) => format!("{} is valid\n", file.display()),
         (true, domains) => format!("{} is valid, {domains} domains\n", file.display()),
     };
     print::out(&text)
+}
+
+/// What is wrong with the certificates that activate Intel AMT, and with the log of that.
+fn activation_warnings(common: &Common, config: &Config) -> Vec<String> {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let now = Millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    let read = |(id, domain): (&DomainId, &Domain)| {
+        Equipment::read(&common.data, id, &domain.activation, now).warnings
+    };
+    config.domains.iter().flat_map(read).collect()
 }
 
 fn problem_document(problem: &Problem) -> Value {

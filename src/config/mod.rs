@@ -4,6 +4,7 @@
 //! filled in. Values are checked when they are read from the file, never later.
 
 mod acme;
+mod activation;
 mod addresses;
 mod browser;
 mod features;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use crate::model::{DomainId, Key48, SiteRights, Storage, UserGroupId, UserId, order};
 
 pub use acme::{Acme, Challenge};
+pub use activation::{Activation, CertificateFiles, CertificateSource};
 pub use addresses::AddressRules;
 pub use browser::{BrowserSettings, Framing, SameSite};
 pub use features::{GuestSharing, MyServer};
@@ -284,6 +286,8 @@ pub struct Domain {
     pub agent_addresses: AddressRules,
     /// `sessionRecording`: which sessions are recorded; `None` means none.
     pub recording: Option<Recording>,
+    /// `AmtAcmActivation`: how computers with Intel AMT are activated.
+    pub activation: Activation,
     /// `limits.maxDevices`.
     pub max_devices: Option<usize>,
     /// `limits.maxAgentSessions`.

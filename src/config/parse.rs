@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::acme;
+use super::activation::activation;
 use super::addresses::{self, AddressRules};
 use super::browser;
 use super::passwords;
@@ -511,6 +512,7 @@ fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
         user_addresses: addresses(section, "user"),
         agent_addresses: addresses(section, "agent"),
         recording: recording(section),
+        activation: activation(section),
         ..Domain::default()
     };
     features::read(section, &mut domain);

@@ -238,7 +238,6 @@ pub(super) static DOMAIN: Names = Names {
         "ipblockeduserredirect",
         "amtmanager",
         "amtscanoptions",
-        "amtacmactivation",
         "smbios",
         "duo2factor",
         "yubikey",

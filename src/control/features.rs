@@ -6,8 +6,16 @@ use super::auth::{Login, may_have_tokens};
 use crate::config::{Config, Framing, Reach};
 use crate::model::User;
 
+/// What there is for Intel AMT.
+pub(super) struct Amt {
+    /// The port computers call.
+    pub(super) has_port: bool,
+    /// A certificate for admin control mode.
+    pub(super) has_certificate: bool,
+}
+
 /// `features`.
-pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) -> u32 {
+pub(super) fn first(config: &Config, user: &User, login: &Login, amt: Amt) -> u32 {
     const WAN_ONLY: u32 = 0x1;
     const LAN_ONLY: u32 = 0x2;
     const FRAMING: u32 = 0x20;
@@ -16,6 +24,7 @@ pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) 
     const PASSWORD_HINTS: u32 = 0x1_0000;
     const SECURITY_KEYS: u32 = 0x2_0000;
     const FORCE_SECOND_FACTOR: u32 = 0x4_0000;
+    const AMT_ADMIN_MODE: u32 = 0x10_0000;
     const INVITE_CODES: u32 = 0x100_0000;
     const RECORDINGS: u32 = 0x0800_0000;
     const NO_NOVNC: u32 = 0x2000_0000;
@@ -28,7 +37,8 @@ pub(super) fn first(config: &Config, user: &User, login: &Login, has_mps: bool) 
         | NO_WEB_RDP
         | bit(config.settings.reach == Reach::Wan, WAN_ONLY)
         | bit(config.settings.reach == Reach::Lan, LAN_ONLY)
-        | bit(!has_mps, NO_CIRA)
+        | bit(!amt.has_port, NO_CIRA)
+        | bit(amt.has_certificate, AMT_ADMIN_MODE)
         | bit(domain.agent_invite_codes, INVITE_CODES)
         | bit(domain.recording.is_some(), RECORDINGS)
         | bit(with_factors, SECOND_FACTORS | SECURITY_KEYS)

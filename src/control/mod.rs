@@ -39,13 +39,14 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::amt::activation;
 use crate::amt::lan::Lan;
 use crate::hub::Hub;
 use crate::identity::AgentServer;
 use crate::identity::cookie::{CookieKey, INVITATION_KEY, LOGIN_KEY};
 use crate::identity::password::Passwords;
 use crate::identity::tls::WebTls;
-use crate::model::{Event, Key48, Secret, Target};
+use crate::model::{DomainId, Event, Key48, Secret, Target};
 use crate::relay;
 use crate::relay::recording::Recordings;
 use crate::store::Store;
@@ -145,6 +146,8 @@ pub struct Control {
     amt: OnceCell<Rc<crate::amt::room::Room>>,
     /// Set by the wiring.
     lan: OnceCell<Rc<Lan>>,
+    /// Set by the wiring.
+    activation: OnceCell<Rc<activation::room::Room>>,
     /// Replaced when the web certificate is.
     facts: RefCell<Rc<ServerFacts>>,
     /// The sessions of browsers.
@@ -186,6 +189,7 @@ impl Control {
             recordings,
             amt: OnceCell::new(),
             lan,
+            activation: OnceCell::new(),
             facts,
             browser,
             premises,
@@ -204,6 +208,16 @@ impl Control {
     /// Lets sessions speak to Intel AMT. Counts once.
     pub fn set_amt(&self, amt: Rc<crate::amt::room::Room>) {
         let _ = self.amt.set(amt);
+    }
+
+    /// Lets sessions know how Intel AMT is activated. Counts once.
+    pub fn set_activation(&self, activation: Rc<activation::room::Room>) {
+        let _ = self.activation.set(activation);
+    }
+
+    /// What the account's domain activates Intel AMT with.
+    fn activation(&self, domain: &DomainId) -> Rc<activation::room::Equipment> {
+        self.activation.get().map(|room| room.equipment(domain)).unwrap_or_default()
     }
 
     fn recordings(&self) -> Option<Rc<Recordings>> {

@@ -259,6 +259,10 @@ impl Session {
         let suffix = if domain.is_default() { String::new() } else { format!("/{domain}") };
         let port = if facts.port == 443 { String::new() } else { format!(":{}", facts.port) };
         let name = facts.name.as_deref().unwrap_or(&self.login.host);
+        let activation = self.control.activation(domain);
+        let names = activation.names();
+        let amt =
+            features::Amt { has_port: facts.mps_port != 0, has_certificate: !names.is_empty() };
         let info = json!({
             "domain": domain.as_str(),
             "name": name,
@@ -268,7 +272,7 @@ impl Session {
             "emailcheck": false,
             "domainauth": false,
             "serverTime": hub.now(),
-            "features": features::first(&config, user, &self.login, facts.mps_port != 0),
+            "features": features::first(&config, user, &self.login, amt),
             "features2": features::second(&config, user, &self.login),
             "languages": ["en"],
             "tlshash": tls_hash.hex(),
@@ -291,6 +295,9 @@ impl Session {
                     info.insert(name.into(), 1.into());
                 }
             }
+        }
+        if !names.is_empty() {
+            info.insert("amtAcmFqdn".into(), names.into());
         }
         if user.site.is_full()
             && let Some(end) = expires

@@ -22,6 +22,9 @@ pub(super) fn all(control: &Control) -> Vec<Value> {
             "msg": "Agent hash checking is being skipped, this is unsafe.", "id": 9,
         }));
     }
+    if let Some(room) = control.activation.get() {
+        warnings.extend(room.warnings().iter().map(|text| json!({"msg": text})));
+    }
     if let Some(text) = certificate(control) {
         warnings.push(json!({"msg": text}));
     }

@@ -10,6 +10,7 @@ use async_executor::LocalExecutor;
 
 use crate::agent;
 use crate::amt;
+use crate::amt::activation;
 use crate::amt::lan::Lan;
 use crate::control::{Control, CookieKeys, Proof, ServerFacts};
 use crate::files::Cabinet;
@@ -53,6 +54,8 @@ pub struct App {
     pub agents: Rc<agent::room::Room>,
     /// Recordings of sessions.
     pub recordings: Rc<Recordings>,
+    /// What Intel AMT is activated with.
+    pub activation: Rc<activation::room::Room>,
     /// The door of Intel AMT.
     pub mps: Rc<Door>,
     /// The control room.
@@ -103,9 +106,11 @@ impl App {
         let relay =
             relay::Room::new(hub.clone(), keys.login.clone(), facts.tls_hash, executor.clone());
         let control = Control::new(hub.clone(), passwords.clone(), keys, relay.clone(), facts);
+        let activation = activation::room::Room::new(hub.clone(), data);
         control.set_recordings(recordings.clone());
         let amt = crate::amt::room::Room::new(hub.clone(), executor.clone());
         control.set_amt(amt.clone());
+        control.set_activation(activation.clone());
         relay.set_recordings(recordings.clone());
         let lan = Lan::new(hub.clone(), executor.clone());
         control.set_lan(lan.clone());
@@ -118,6 +123,7 @@ impl App {
         Ok(Rc::new(Self {
             control,
             amt,
+            activation,
             recordings,
             relay,
             lan,

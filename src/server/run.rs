@@ -137,6 +137,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     spawn(Box::pin(remove_unfinished(files)));
     spawn(Box::pin(fronts::run(hub.clone())));
     spawn(Box::pin(app.lan.clone().watch()));
+    spawn(Box::pin(app.activation.clone().run()));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
     #[cfg(feature = "acme")]
     spawn(Box::pin(crate::acme::run(renewal(&app, &data, report.floor))));
@@ -354,6 +355,7 @@ async fn reload(app: &Rc<App>, data: &Path, reread: &Reread) {
             app.hub.held.release(|_| true);
             app.hub.fronts.look();
             app.control.set_premises(Premises::new(data, warnings));
+            app.activation.load().await;
             app.refresh_facts();
             log::info!("configuration read again; ports change at the next start");
         }

@@ -31,6 +31,30 @@ pub(super) fn agents(line: &Line<'_>) -> Reply {
     said(text)
 }
 
+/// In MeshCentral's words; the rest is ours.
+pub(super) fn activation(line: &Line<'_>) -> Reply {
+    let equipment = line.control.activation(&line.user.id.domain);
+    if equipment.certificates.is_empty() {
+        return said("No Intel AMT activation certificates.");
+    }
+    let log = equipment.log.display();
+    let mut text = format!("--- Activation Log ---\r\nFile  : {log}\r\n");
+    for (n, certificate) in equipment.certificates.iter().enumerate() {
+        let _ = write!(
+            text,
+            "--- Activation Certificate {} ---\r\nName  : {}\r\nSHA1  : {}\r\nSHA256: {}\r\n\
+             SHA384: {}\r\nEnds  : {}\r\n",
+            n + 1,
+            certificate.domain,
+            certificate.root.sha1,
+            certificate.root.sha256,
+            certificate.root.sha384,
+            certificate.last_day(),
+        );
+    }
+    said(text)
+}
+
 pub(super) fn certificate(line: &Line<'_>) -> Reply {
     let now = line.control.hub.now().0;
     said(match line.control.facts().cert_expires {

@@ -45,6 +45,7 @@ const fn command(name: &'static str, help: &'static str, run: fn(&Line<'_>) -> R
 /// All commands, by name.
 static COMMANDS: &[Command] = &[
     command("agentstats", "What agents did and why some were refused.", machine::agents),
+    command("amtacm", "Shows what Intel AMT is activated with.", machine::activation),
     command("args", "Shows how the console reads a line.", args),
     command("badlogins", "Displays the networks that are refused.", people::bans),
     command("certexpire", "Days until the web certificate ends.", machine::certificate),
