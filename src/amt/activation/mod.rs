@@ -5,6 +5,7 @@
 //! amt-activation-and-lan §2 to §4.
 
 pub mod certificate;
+pub mod flow;
 pub mod log;
 pub mod matching;
 pub mod password;
