@@ -156,6 +156,11 @@ impl Agent {
                 let steps = active.sync.set_mode(mode);
                 self.core_steps(steps);
             }
+            Some(AgentCommand::Activate) => {
+                if let Some(order) = active.reports.activation() {
+                    self.send_json(&order);
+                }
+            }
             Some(AgentCommand::Disconnect) => self.effects.push_back(Effect::Close),
         }
     }

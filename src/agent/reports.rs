@@ -17,6 +17,7 @@ use crate::model::{
 };
 use crate::store::DetailKind;
 
+use super::kinds;
 use super::wire::caps;
 
 /// Identical consecutive console lines after which further ones are dropped.
@@ -102,10 +103,21 @@ impl Reports {
         Some(json!({"action": "amtconfig", "user": amt_login::AGENT_USER, "pass": cookie}))
     }
 
+    /// The order to bring the computer's Intel AMT here, if it may have one and the group wants
+    /// something of it.
+    pub fn activation(&self) -> Option<Value> {
+        let kind = kinds::find(self.link.agent_id)?;
+        let device = self.hub.store.device(&self.link.node)?;
+        let policy = self.hub.store.amt_policy(&device.group)?;
+        if kind.amt && policy.kind != 0 { self.amt_login() } else { None }
+    }
+
     /// What to send once the core is stable: a question for its system information, unless what is
-    /// kept is current, and the server's greeting.
-    pub fn greeting(&self) -> [Value; 2] {
-        [self.ask_system(), json!({"action": "serverInfo"})]
+    /// kept is current, the server's greeting, and what its Intel AMT is wanted for.
+    pub fn greeting(&self) -> Vec<Value> {
+        let mut greeting = vec![self.ask_system(), json!({"action": "serverInfo"})];
+        greeting.extend(self.activation());
+        greeting
     }
 
     fn ask_system(&self) -> Value {

@@ -13,9 +13,9 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::Hub;
+use super::{Hub, Mailbox, Weight};
 use crate::model::{Millis, NodeId};
 
 /// What carries the tunnel; the numbers are MeshCentral's `connType`.
@@ -70,6 +70,20 @@ pub trait Carrier {
     fn disconnect(&self, why: &'static str);
 }
 
+/// What a program on the computer says beside the tunnel (JSON_CONTROL).
+#[derive(Clone, Debug)]
+pub struct Said(pub Map<String, Value>);
+
+impl Weight for Said {
+    fn weight(&self) -> usize {
+        // Near enough: what it may hold is bounded by the message it came in.
+        self.0.values().map(|value| value.to_string().len() + 64).sum()
+    }
+}
+
+/// Bytes a program may say that nobody listens to.
+const SAID_MAX: usize = 64 * 1024;
+
 /// A tunnel that was let in.
 pub struct AmtTunnel {
     node: RefCell<NodeId>,
@@ -81,6 +95,8 @@ pub struct AmtTunnel {
     pub remote: SocketAddr,
     /// The tunnel.
     pub carrier: Rc<dyn Carrier>,
+    /// What a program on the computer says; closed when the tunnel has ended.
+    pub said: Mailbox<Said>,
 }
 
 impl AmtTunnel {
@@ -92,7 +108,8 @@ impl AmtTunnel {
         remote: SocketAddr,
         carrier: Rc<dyn Carrier>,
     ) -> Self {
-        Self { node: RefCell::new(node), kind, since, remote, carrier }
+        let said = Mailbox::new(SAID_MAX);
+        Self { node: RefCell::new(node), kind, since, remote, carrier, said }
     }
 
     /// The device; another one from when its agent said which computer it is on.
@@ -170,6 +187,17 @@ impl Hub {
         let older = self.amt_tunnels.borrow_mut().insert(tunnel);
         self.count_amt_tunnels();
         older
+    }
+
+    /// Calls `meet` with every tunnel from now on, as soon as it is in its place.
+    pub fn watch_amt_tunnels(&self, meet: impl Fn(&Rc<AmtTunnel>) + 'static) {
+        self.amt_watchers.borrow_mut().push(Rc::new(meet));
+    }
+
+    /// A tunnel is in its place, and everybody else knows.
+    pub fn amt_tunnel_announced(&self, tunnel: &Rc<AmtTunnel>) {
+        let watchers = self.amt_watchers.borrow().clone();
+        watchers.iter().for_each(|meet| meet(tunnel));
     }
 
     /// Removes a tunnel, unless a newer one has taken its place. Returns whether it was in place.

@@ -41,7 +41,7 @@ use documents::{GroupDocument, KnownAccount, NodeDocument};
 use fronts::Fronts;
 use held::Held;
 
-pub use amt_tunnels::{AmtTunnel, ByteStream, Carrier, Opening, TunnelKind};
+pub use amt_tunnels::{AmtTunnel, ByteStream, Carrier, Opening, Said, TunnelKind};
 pub use mailbox::{Full, Mailbox, Weight};
 pub use metrics::{Metrics, Refused};
 pub use tunnels::{Registered, TunnelLink, TunnelMessage, TunnelPurpose, Tunnels};
@@ -53,6 +53,8 @@ pub enum AgentCommand {
     Json(Rc<str>),
     /// Replace the core for this connection.
     Core(CoreMode),
+    /// Look after the computer's Intel AMT, if the group wants anything of it.
+    Activate,
     /// End the connection (the device was removed or moved away).
     Disconnect,
 }
@@ -74,7 +76,7 @@ impl Weight for AgentCommand {
     fn weight(&self) -> usize {
         match self {
             Self::Json(text) => text.len() + 32,
-            Self::Core(_) | Self::Disconnect => 32,
+            Self::Core(_) | Self::Activate | Self::Disconnect => 32,
         }
     }
 }
@@ -154,6 +156,8 @@ const SESSIONS_MAX: usize = 4 * 1024;
 /// Budget of a session's mailbox in bytes.
 pub const SESSION_MAILBOX: usize = 4 << 20;
 
+type AmtWatcher = Rc<dyn Fn(&Rc<AmtTunnel>)>;
+
 /// The shared state of one running server.
 pub struct Hub {
     /// The records.
@@ -176,6 +180,7 @@ pub struct Hub {
     amt_power: RefCell<BTreeMap<NodeId, u8>>,
     /// Devices whose Intel AMT answers on the local network.
     amt_on_lan: RefCell<std::collections::BTreeSet<NodeId>>,
+    amt_watchers: RefCell<Vec<AmtWatcher>>,
     /// What became of the last connections of Intel AMT computers.
     pub amt_journal: RefCell<journal::Journal>,
 }
@@ -201,6 +206,7 @@ impl Hub {
             amt_tunnels: RefCell::default(),
             amt_power: RefCell::default(),
             amt_on_lan: RefCell::default(),
+            amt_watchers: RefCell::default(),
             amt_journal: RefCell::default(),
         })
     }

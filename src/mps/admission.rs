@@ -118,7 +118,7 @@ impl Room {
             }
         };
         let node = device.as_ref().map(|device| &device.id);
-        if !amt_login::accepts(&self.hub, node, given) {
+        if !self.is_called(&group, login) && !amt_login::accepts(&self.hub, node, given) {
             return Err(Refusal::Password);
         }
         if login.uuid.is_default() {
@@ -128,6 +128,15 @@ impl Room {
             Some(device) => Ok(device.id.clone()),
             None => self.enroll(&group, login, remote),
         }
+    }
+
+    /// Whether this is MeshCmd on a computer that a group activates: it knows nothing but the id of
+    /// the group, of which 96 bits are its name and its password. That is what agents join by, too.
+    fn is_called(&self, group: &Group, login: &Login) -> bool {
+        let policy = self.hub.store.amt_policy(&group.id);
+        login.kind == TunnelKind::Lms
+            && login.password.as_deref() == Some(login.user.as_bytes())
+            && policy.is_some_and(|policy| policy.kind != 0)
     }
 
     /// An agent's tunnel is that of its device, whatever UUID it says.
@@ -273,7 +282,7 @@ mod tests {
 
     use crate::config::Config;
     use crate::hub::{Carrier, Opening};
-    use crate::model::{DomainId, GroupId, Key48, Millis};
+    use crate::model::{AmtPolicy, DomainId, GroupId, Key48, Millis};
     use crate::store::Store;
 
     const UUID: &str = "4c4c4544-004b-4210-8033-b6c04f504633";
@@ -327,6 +336,30 @@ mod tests {
         // It stays there when it comes again, also with the name of another group.
         assert_eq!(room.admit(&login(1, UUID), remote()), Ok(node));
         assert_eq!(room.hub.store.device_count(), 1);
+    }
+
+    #[test]
+    fn meshcmd_needs_no_password_where_a_group_activates_its_computers() {
+        let room = room();
+        let mut login = Login { kind: TunnelKind::Lms, ..login(1, UUID) };
+        login.password = Some(login.user.clone().into_bytes());
+        assert_eq!(room.admit(&login, remote()), Err(Refusal::Password), "it activates nothing");
+        let policy = |kind| AmtPolicy {
+            group: group_id(1),
+            kind,
+            password: None,
+            bad_password: 0,
+            cira: 0,
+            client_mode: 0,
+        };
+        room.hub.store.put(policy(0)).later();
+        assert_eq!(room.admit(&login, remote()), Err(Refusal::Password));
+        room.hub.store.put(policy(3)).later();
+        for kind in [TunnelKind::Cira, TunnelKind::Relay] {
+            let other = Login { kind, ..login.clone() };
+            assert_eq!(room.admit(&other, remote()), Err(Refusal::Password), "{kind}");
+        }
+        assert!(room.admit(&login, remote()).is_ok());
     }
 
     #[test]

@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use futures_lite::future::{or, poll_fn};
 use futures_lite::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use serde_json::{Map, Value};
 
 use super::admission::Room;
 use super::machine::{Effect, Login, Machine, Style};
 use super::probe::{self, Probe};
 use super::tunnel::{Handle, Tunnel};
 use crate::hub::journal::AttemptId;
-use crate::hub::{AmtTunnel, Refused, TunnelKind};
+use crate::hub::{AmtTunnel, Refused, Said, TunnelKind};
 use crate::model::NodeId;
 use crate::ws::{Message, Socket};
 
@@ -148,6 +149,7 @@ pub async fn run<T: Transport, P>(room: Rc<Room>, transport: T, entrance: Entran
         node: None,
         link: None,
         judging: None,
+        report: None,
         rest: Vec::new(),
         timer: None,
     };
@@ -168,6 +170,8 @@ struct Session<T, P> {
     link: Option<Rc<AmtTunnel>>,
     /// A login, and when it is judged.
     judging: Option<Box<(Login, Timer)>>,
+    /// What a program reported of the firmware before its login.
+    report: Option<Map<String, Value>>,
     /// Bytes that came while nothing was to be read.
     rest: Vec<u8>,
     timer: Option<(Instant, Timer)>,
@@ -367,20 +371,29 @@ impl<T: Transport, P> Session<T, P> {
                 }
             }
             Effect::Announce => self.announce(),
-            // What programs report is taken by who manages Intel AMT; nobody does yet.
-            Effect::Control(_) | Effect::Close(_) => {}
+            Effect::Control(said) => {
+                // Who says more than anybody wants to hear is not heard.
+                if let Some(link) = &self.link
+                    && link.said.push(Said(said)).is_err()
+                {
+                    log::debug!("Intel AMT at {}: says too much", self.entrance.remote);
+                }
+            }
+            Effect::Close(_) => {}
         }
     }
 
     fn judge(&mut self) {
         let Some(judging) = self.judging.take() else { return };
-        let (login, _) = *judging;
+        let (mut login, _) = *judging;
+        let report = login.mei.take();
         let (hub, now) = (&self.room.hub, Instant::now());
         let verdict = match self.room.admit(&login, self.entrance.remote) {
             Ok(node) => {
                 hub.amt_journal.borrow_mut().is_device(self.entrance.attempt, &node);
                 self.step("let in");
                 self.node = Some(node);
+                self.report = report;
                 self.place = None;
                 Ok(())
             }
@@ -418,6 +431,14 @@ impl<T: Transport, P> Session<T, P> {
         if let Some(remark) = remark {
             self.step(remark);
         }
+        if let Some(link) = &self.link {
+            if let Some(report) = self.report.take() {
+                let said =
+                    [("action".to_owned(), "meiState".into()), ("value".to_owned(), report.into())];
+                let _ = link.said.push(Said(said.into_iter().collect()));
+            }
+            hub.amt_tunnel_announced(link);
+        }
     }
 }
 
@@ -427,6 +448,7 @@ impl<T, P> Drop for Session<T, P> {
         self.tunnel.drive(Machine::ended);
         self.tunnel.wake_streams();
         if let Some(link) = &self.link {
+            link.said.close();
             self.room.leave(link);
         }
     }

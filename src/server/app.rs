@@ -111,6 +111,7 @@ impl App {
         let amt = crate::amt::room::Room::new(hub.clone(), executor.clone());
         control.set_amt(amt.clone());
         control.set_activation(activation.clone());
+        activation.attend(&executor);
         relay.set_recordings(recordings.clone());
         let lan = Lan::new(hub.clone(), executor.clone());
         control.set_lan(lan.clone());

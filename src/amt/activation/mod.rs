@@ -11,5 +11,7 @@ pub mod matching;
 pub mod password;
 pub mod room;
 pub mod state;
+mod talk;
 #[cfg(test)]
 mod testing;
+mod visit;

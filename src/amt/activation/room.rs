@@ -4,28 +4,46 @@
 //! them has changed. What cannot be used is left out and said; nothing here stops the server.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_executor::LocalExecutor;
 use async_io::Timer;
 
 use super::certificate::{self, Certificate, Loaded};
-use super::log;
+use super::{log, visit};
 use crate::config::{Activation, CertificateFiles, Config};
-use crate::hub::Hub;
-use crate::model::{DomainId, Millis};
+use crate::hub::{Hub, TunnelKind};
+use crate::model::{DomainId, Millis, NodeId};
 
 /// How often the files are looked at.
 const WATCH: Duration = Duration::from_secs(30);
+/// Computers looked after at a time; the others wait.
+const VISITS: usize = 32;
 
 /// The room of one server.
 pub struct Room {
     hub: Rc<Hub>,
     folder: PathBuf,
     domains: RefCell<BTreeMap<DomainId, Rc<Equipment>>>,
+    /// Devices somebody looks after at the moment.
+    visited: RefCell<BTreeSet<NodeId>>,
+}
+
+/// The right to look after a device; one at a time.
+pub(super) struct Seat {
+    room: Rc<Room>,
+    node: NodeId,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.room.visited.borrow_mut().remove(&self.node);
+    }
 }
 
 /// What a domain activates with.
@@ -70,7 +88,32 @@ impl Equipment {
 impl Room {
     /// A room without certificates. `folder` is the data folder.
     pub fn new(hub: Rc<Hub>, folder: &Path) -> Rc<Self> {
-        Rc::new(Self { hub, folder: folder.to_owned(), domains: RefCell::default() })
+        let (domains, visited) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { hub, folder: folder.to_owned(), domains, visited })
+    }
+
+    /// Looks after every computer whose program brings its firmware here, from now on.
+    pub fn attend(self: &Rc<Self>, executor: &Rc<LocalExecutor<'static>>) {
+        let (room, executor) = (Rc::downgrade(self), executor.clone());
+        self.hub.watch_amt_tunnels(move |tunnel| {
+            if let (TunnelKind::Lms, Some(room)) = (tunnel.kind, room.upgrade()) {
+                let visit: Pin<Box<dyn Future<Output = ()>>> =
+                    Box::pin(visit::run(room, tunnel.clone()));
+                executor.spawn(visit).detach();
+            }
+        });
+    }
+
+    /// The right to look after a device. `None` if somebody does, or too many are looked after.
+    pub(super) fn seat(self: &Rc<Self>, node: &NodeId) -> Option<Seat> {
+        let mut visited = self.visited.borrow_mut();
+        let is_free = visited.len() < VISITS && visited.insert(node.clone());
+        is_free.then(|| Seat { room: self.clone(), node: node.clone() })
+    }
+
+    /// Where the records are.
+    pub(super) fn hub(&self) -> &Rc<Hub> {
+        &self.hub
     }
 
     /// What a domain activates with.

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::hub::AgentCommand;
 use crate::hub::documents::AmtPolicyDocument;
 use crate::hub::documents::to_value;
 use crate::model::{AmtPolicy, GroupId};
@@ -40,6 +41,11 @@ pub(super) fn set(call: &Call, on: OnGroup) -> Answer<'_> {
             .with("msgid", 141)
             .with("msg", "Intel(r) AMT policy change"),
     );
+    for device in call.hub().store.devices(group.domain()) {
+        if device.group == group.id {
+            call.command_agent(&device, AgentCommand::Activate);
+        }
+    }
     Answer::none().after(commit)
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::Reach;
+use crate::hub::AgentCommand;
 use crate::model::{Device, Event, Group, GroupKind, LinkTarget, Rights, Target, User, order};
 
 use super::super::removal::remove_device;
@@ -196,6 +197,8 @@ fn move_one(call: &Call, group: &Group, old: &Device) -> Answer<'static> {
     }
     let device = Device { group: group.id.clone(), ..old.clone() };
     let commit = call.put(device.clone());
+    // The other group may want something else of its Intel AMT.
+    call.command_agent(&device, AgentCommand::Activate);
     let msg = format!("Moved device {} to group {}", device.name, group.name);
     call.audit(format_args!("{msg} ({})", device.id));
     call.hub().publish(

@@ -60,7 +60,7 @@ fn events(session: &Session) -> Vec<Value> {
 fn sent(agent: &crate::hub::AgentLink) -> Vec<Value> {
     let json = |command| match command {
         AgentCommand::Json(text) => Some(serde_json::from_str(&text).unwrap()),
-        AgentCommand::Core(_) | AgentCommand::Disconnect => None,
+        AgentCommand::Core(_) | AgentCommand::Activate | AgentCommand::Disconnect => None,
     };
     commands(agent).into_iter().filter_map(json).collect()
 }
