@@ -123,6 +123,8 @@ pub struct Firmware {
     pub plain: bool,
     /// Key pairs by handle, as PKCS#8.
     pub keys: Vec<(u32, Vec<u8>)>,
+    /// Whom it trusts, and how far it is.
+    pub activation: super::activation::Activation,
     turn: Option<u64>,
     numbers: u64,
 }
@@ -166,6 +168,7 @@ impl Firmware {
             tls: None,
             plain: true,
             keys: Vec::new(),
+            activation: super::activation::Activation::default(),
             turn: None,
             numbers: 0,
             realm,

@@ -45,6 +45,15 @@ macro_rules! methods {
 }
 
 const METHODS: &[Method] = methods! {
+    IPS_HostBasedSetupService.AddNextCertInChain(
+        "NextCertificate", "IsLeafCertificate", "IsRootCertificate"
+    ) => add_next_certificate;
+    IPS_HostBasedSetupService.AdminSetup(
+        "NetAdminPassEncryptionType", "NetworkAdminPassword", "McNonce", "SigningAlgorithm",
+        "DigitalSignature"
+    ) => admin_setup;
+    IPS_HostBasedSetupService.Setup("NetAdminPassEncryptionType", "NetworkAdminPassword") =>
+        client_setup;
     CIM_PowerManagementService.RequestPowerStateChange("PowerState", "ManagedElement") => power;
     IPS_PowerManagementService.RequestOSPowerSavingStateChange("OSPowerSavingState", "ManagedElement")
         => power_saving;
@@ -175,6 +184,7 @@ pub fn invoke(
 
 /// Brings what instances say of the computer up to date.
 pub fn refresh(firmware: &mut Firmware) {
+    firmware.look_at_computer();
     let (power, available) = (firmware.power, firmware.available_power_states());
     let service = firmware.instance("CIM_AssociatedPowerManagementService");
     service.children.retain(|property| property.name != "AvailableRequestedPowerStates");
@@ -182,6 +192,30 @@ pub fn refresh(firmware: &mut Firmware) {
     let ns = service.ns.clone();
     let states = available.iter().map(|n| Element::text(&ns, "AvailableRequestedPowerStates", n));
     service.children.splice(0..0, states);
+}
+
+fn add_next_certificate(firmware: &mut Firmware, input: &Input<'_>) -> Outcome {
+    let is = |name| input.text(name) == "true";
+    let (is_leaf, is_root) = (is("IsLeafCertificate"), is("IsRootCertificate"));
+    let certificate = input.text("NextCertificate").to_owned();
+    firmware.add_certificate(&certificate, is_leaf, is_root).map(|()| Vec::new())
+}
+
+fn admin_setup(firmware: &mut Firmware, input: &Input<'_>) -> Outcome {
+    if (input.text("NetAdminPassEncryptionType"), input.text("SigningAlgorithm")) != ("2", "2") {
+        return Err(3);
+    }
+    let text = |name| input.text(name).to_owned();
+    let (password, nonce) = (text("NetworkAdminPassword"), text("McNonce"));
+    firmware.admin_setup(&password, &nonce, &text("DigitalSignature")).map(|()| Vec::new())
+}
+
+fn client_setup(firmware: &mut Firmware, input: &Input<'_>) -> Outcome {
+    if input.text("NetAdminPassEncryptionType") != "2" {
+        return Err(3);
+    }
+    let password = input.text("NetworkAdminPassword").to_owned();
+    firmware.client_setup(&password).map(|()| Vec::new())
 }
 
 fn power(firmware: &mut Firmware, input: &Input<'_>) -> Outcome {

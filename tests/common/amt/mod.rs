@@ -7,6 +7,7 @@
 //! [`Computer`] is the handle of a test; [`tcp`] puts it on loopback addresses of its own, and
 //! `common::cira` carries it through a tunnel. Without sockets: [`Connection`].
 
+mod activation;
 mod classes;
 pub mod client;
 mod connection;
