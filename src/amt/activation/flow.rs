@@ -24,7 +24,9 @@ use super::log::Line;
 use super::matching::{Match, choose};
 use super::password;
 use super::state::{Login, Mode, State};
-use crate::model::{AmtPolicy, Millis};
+use super::terms::sentence;
+pub use super::terms::{Answer, Call, Effect, Outcome, Setting, Silence, Who};
+use crate::model::Millis;
 
 /// Time for a program on the computer to answer.
 const PROGRAM: Duration = Duration::from_secs(60);
@@ -49,144 +51,6 @@ const REALM: std::ops::RangeInclusive<usize> = 16..=256;
 /// From this version on firmware is set up over TLS only.
 const TLS_ONLY: u32 = 19;
 const ADMIN: &str = "admin";
-
-/// Whose computer it is, for the log.
-#[derive(Clone, Debug, Default)]
-pub struct Who {
-    /// The tenant.
-    pub domain: String,
-    /// UUID with dashes.
-    pub uuid: String,
-    /// The device.
-    pub node: String,
-    /// Its group.
-    pub group: String,
-    /// Address and port it came from.
-    pub remote: String,
-}
-
-/// What a visit begins with.
-pub struct Setting {
-    /// Whose computer it is.
-    pub who: Who,
-    /// What the group wants; `None` is nothing.
-    pub policy: Option<AmtPolicy>,
-    /// The certificates of the domain.
-    pub certificates: Vec<Arc<Certificate>>,
-    /// Logins that may work, best first.
-    pub logins: Vec<Login>,
-    /// What the program on the computer has reported.
-    pub state: State,
-}
-
-/// What is asked of the firmware.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Call {
-    /// Read `AMT_GeneralSettings` and `IPS_HostBasedSetupService` with the local login.
-    Read,
-    /// `AddNextCertInChain` with the local login.
-    AddCertificate {
-        /// DER.
-        certificate: Vec<u8>,
-        /// The first.
-        is_leaf: bool,
-        /// The last.
-        is_root: bool,
-    },
-    /// `AdminSetup` with the local login.
-    AdminSetup {
-        /// MD5 of user, realm and password in lower-case hex.
-        password: String,
-        /// Our nonce in base64.
-        nonce: String,
-        /// In base64.
-        signature: String,
-    },
-    /// `Setup` with the local login.
-    Setup {
-        /// MD5 of user, realm and password in lower-case hex.
-        password: String,
-    },
-    /// See whether a login works.
-    LogIn(Login),
-}
-
-impl std::fmt::Debug for Call {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Read => "Read",
-            Self::AddCertificate { .. } => "AddNextCertInChain",
-            Self::AdminSetup { .. } => "AdminSetup",
-            Self::Setup { .. } => "Setup",
-            Self::LogIn(_) => "LogIn",
-        })
-    }
-}
-
-/// What the firmware answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// To [`Call::Read`].
-    Read {
-        /// `DigestRealm`.
-        realm: String,
-        /// `ConfigurationNonce`, decoded.
-        nonce: Vec<u8>,
-        /// How many `AllowedControlModes` there are.
-        modes: usize,
-        /// `CurrentControlMode`.
-        mode: Mode,
-    },
-    /// A method returned this; 0 is success.
-    Returned(u32),
-    /// The login works.
-    LoggedIn,
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Silence {
-    /// The login is not accepted.
-    Credentials,
-    /// The firmware refuses; what it said.
-    Refused(String),
-    /// Nobody knows whether the firmware has heard it; why.
-    Lost(String),
-}
-
-/// What has to be done, in order.
-#[derive(Debug, PartialEq)]
-pub enum Effect {
-    /// Say this to the program on the computer.
-    Tell(Value),
-    /// Ask the firmware and bring the answer to [`Flow::answered`].
-    Call(Call),
-    /// Sign this and call [`Flow::signed`].
-    Sign(Vec<u8>),
-    /// Write this to the activation log and call [`Flow::written`].
-    Write(Box<Line>),
-    /// Write this too; nothing waits for it.
-    Note(Box<Line>),
-    /// A certificate is about to be used for this DNS suffix: tell people.
-    Requested(String),
-    /// The firmware was activated: keep login and realm.
-    Activated(Login, String, Mode),
-    /// This login works: keep it.
-    Works(Login),
-    /// The firmware was deactivated: forget the login.
-    Deactivated,
-    /// The visit is over.
-    End(Outcome),
-}
-
-/// How a visit ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Whether everything that was wanted was done.
-    pub is_success: bool,
-    /// For people.
-    pub text: String,
-}
 
 #[derive(Debug, PartialEq)]
 enum Step {
@@ -774,26 +638,6 @@ impl Flow {
         self.tell("close");
         self.effects.push_back(Effect::End(Outcome { is_success, text }));
         (self.step, self.until) = (Step::Over, None);
-    }
-}
-
-/// What return values of setting up mean, for people.
-pub fn sentence(value: u32) -> &'static str {
-    match value {
-        1 => "internal error of Intel AMT; switch the computer off and on, without its battery",
-        2 => "Intel AMT is in another state; stop its configuration or reset it in MEBx",
-        3 | 36 => "Intel AMT does not accept a parameter",
-        4 => "this way of activating is disabled in the BIOS or MEBx",
-        5 => {
-            "authentication failed: Intel AMT does not accept the signature, the certificate chain, \
-             its root or the domain. The DNS suffix must come by DHCP option 15 on a wired \
-             interface, from MEBx or a setup.bin file"
-        }
-        6 | 38 => "too many changes were written to the memory of Intel AMT; wait a while",
-        16 => "not permitted",
-        1024 => "disabled by policy",
-        2063 => "Intel AMT does not accept the certificate",
-        _ => "unknown error of Intel AMT",
     }
 }
 

@@ -3,7 +3,7 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use super::*;
 use crate::amt::activation::testing::{self, VALID};
 use crate::amt::digest::{Credentials, password_hash};
-use crate::model::{DomainId, GroupId, Key48};
+use crate::model::{AmtPolicy, DomainId, GroupId, Key48};
 
 const REALM: &str = "Digest:A4070000000000000000000000000000";
 const PASSWORD: &str = "P@ssw0rd1";
@@ -326,7 +326,8 @@ fn failures_are_sentences_people_can_act_on() {
     let loses = |call| Computer { loses: Some((call, false)), ..Computer::new() };
     let mut mute = Computer::new();
     mute.nonce.clear();
-    let cases: [(&str, Computer, fn(&mut Setting)); 11] = [
+    type Case = (&'static str, Computer, fn(&mut Setting));
+    let cases: [Case; 11] = [
         ("too old to support ACM", Computer::new(), |s| s.state.core_version = 0),
         ("no local login", Computer::new(), |s| s.state.local = None),
         ("No matching ACM activation certificate for \"a.org\"", Computer::new(), |s| {

@@ -12,6 +12,7 @@ pub mod password;
 pub mod room;
 pub mod state;
 mod talk;
+pub mod terms;
 #[cfg(test)]
 mod testing;
 mod visit;
