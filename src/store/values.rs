@@ -7,7 +7,7 @@ use crate::model::{
 };
 
 /// A record the store keeps.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// An account.
     User(User),

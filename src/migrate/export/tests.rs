@@ -207,7 +207,8 @@ fn every_field_of_every_record_comes_back() {
     // As text, because a snapshot that differs is of no help.
     let all = |store: &Store| store.records().iter().map(|r| format!("{r:?}")).collect::<Vec<_>>();
     assert_eq!(all(&again), all(&store));
-    assert_eq!(again.snapshot(), store.snapshot());
+    // Passwords are not in that text; each store seals them differently.
+    assert!(again.records() == store.records());
     for kind in [DetailKind::Network, DetailKind::System] {
         let json = |store: &Store| {
             let detail = block_on(store.detail(&node(), kind)).unwrap();
