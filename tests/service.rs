@@ -4,10 +4,16 @@
 mod common;
 
 use std::cell::RefCell;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
 
 use common::process::Process;
 use common::{PATIENCE, https, meshboard, ports};
@@ -47,6 +53,17 @@ impl Manager {
             waiting.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
     }
+
+    /// Hears nothing for so long; what came before is forgotten.
+    fn hears_nothing_for(&self, time: Duration) {
+        self.waiting.take();
+        self.socket.set_read_timeout(Some(time)).expect("a valid time");
+        let mut buffer = [0; 1024];
+        let heard = self.socket.recv(&mut buffer);
+        let heard = heard.map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned());
+        assert!(heard.is_err(), "{heard:?}");
+        self.socket.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+    }
 }
 
 fn data(port: u16) -> tempfile::TempDir {
@@ -74,7 +91,7 @@ fn systemd_is_told_of_every_state_and_its_watchdog_is_fed() {
     let status = manager.wait_for("STATUS=0 of 0 devices connected");
     assert!(status.contains("0 sessions"), "{status}");
 
-    server.signal(rustix::process::Signal::HUP);
+    server.signal(Signal::HUP);
     let reloading = manager.wait_for("RELOADING=1");
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
     manager.wait_for("READY=1");
@@ -84,6 +101,66 @@ fn systemd_is_told_of_every_state_and_its_watchdog_is_fed() {
     manager.wait_for("STOPPING=1");
     assert!(status.success(), "{status}");
     assert!(before.elapsed() < Duration::from_secs(2), "a clean stop takes below two seconds");
+}
+
+#[test]
+fn a_loop_that_stands_still_starves_the_watchdog_and_says_so() {
+    let (manager, port, status) = (Manager::new(), ports::free(), ports::free());
+    let data = data(port);
+    let more = json!({ "settings": { "statusPort": status } });
+    meshboard::configure_with(data.path(), port, &more);
+    let start = || {
+        Process::start("sh", |command| {
+            command.args(["-c", "export WATCHDOG_PID=$$; exec \"$@\"", "sh", SERVER, "--data"]);
+            command.arg(data.path()).arg("serve");
+            command.env("NOTIFY_SOCKET", manager.path()).env("WATCHDOG_USEC", "30000000");
+        })
+    };
+    let mut server = start();
+    manager.wait_for("READY=1");
+    manager.wait_for("WATCHDOG=1");
+    assert_eq!(health(status).0, 200);
+
+    // Whoever reads the configuration now waits for a writer that never comes.
+    let config = data.path().join("config.json");
+    let kept = fs::read(&config).expect("it was written");
+    fs::remove_file(&config).expect("the folder is ours");
+    let pipe = Command::new("mkfifo").arg(&config).status().expect("coreutils are there");
+    assert!(pipe.success(), "{pipe}");
+    server.signal(Signal::HUP);
+    manager.wait_for("RELOADING=1");
+    let deadline = Instant::now() + PATIENCE;
+    let stuck = loop {
+        let (status, body) = health(status);
+        if status != 200 {
+            break (status, body);
+        }
+        assert!(Instant::now() < deadline, "a loop that stands still is said to turn");
+        manager.hears_nothing_for(Duration::from_secs(1));
+    };
+    assert_eq!(stuck.0, 503);
+    assert!(stuck.1.starts_with("stuck: no heartbeat for "), "{}", stuck.1);
+
+    // What systemd does when the time is over: it aborts it, and starts another one.
+    server.signal(Signal::ABORT);
+    server.wait_for_end(PATIENCE).expect("SIGABRT ends any program");
+    fs::remove_file(&config).and_then(|()| fs::write(&config, kept)).expect("the folder is ours");
+    let _server = start();
+    manager.wait_for("READY=1");
+    assert_eq!(https::get(port, "/health.ashx"), (200, b"ok".to_vec()));
+}
+
+/// What the status port says of the loop.
+fn health(port: u16) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the status port is open");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+    let request = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it is read");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers while the loop stands still");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("HTTP");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
 }
 
 #[test]
@@ -109,7 +186,7 @@ fn a_socket_that_no_setting_names_is_told_of() {
         command.arg(SERVER).arg("--data").arg(data.path()).arg("serve");
     });
     activator.wait_for_line(|line| line.contains("Listening on"));
-    let _wake = std::net::TcpStream::connect(("127.0.0.1", other)).expect("it listens");
+    let _wake = TcpStream::connect(("127.0.0.1", other)).expect("it listens");
     activator.wait_for_line(|line| {
         line.contains(&format!("port {other}")) && line.contains("no setting names")
     });
