@@ -57,7 +57,10 @@ fn called_in(
     let group = answer.trim().strip_prefix("ok ").expect("a group was made").to_owned();
     let user = group.trim_start_matches("mesh//").replace(['@', '$'], "X")[..16].to_owned();
     let request = json!({"action": "meshamtpolicy", "meshid": group, "amtpolicy": policy});
-    Control::open(door.https).say(&request);
+    let mut control = Control::open(door.https);
+    control.say(&request);
+    // Who hangs up too early may not have been heard.
+    control.wait_for(|message| message["event"]["msgid"] == 141);
     let live = Live::connect_computer(door, UUID, (&user, MPS_PASSWORD), computer);
     live.wait_for(|seen| *seen == cira::Seen::Ready);
     let device = server.meshctrl().wait_for_device("was read", wanted);

@@ -96,11 +96,13 @@ impl Desk {
     }
 
     fn wants(&self, server: &dyn Server, policy: u8) {
-        Control::open(server.port()).say(&json!({
+        let mut control = Control::open(server.port());
+        control.say(&json!({
             "action": "meshamtpolicy", "meshid": self.group,
             "amtpolicy": {"type": policy, "password": SECRET, "cirasetup": 0, "ccm": 0},
         }));
-        server.meshctrl().run(&["listdevicegroups"]);
+        // Who hangs up too early may not have been heard.
+        control.wait_for(|message| message["event"]["msgid"] == 141);
     }
 
     /// Runs the command people copy.

@@ -39,8 +39,11 @@ fn the_stock_server_manages_it_through_cira() {
         firmware.instance("AMT_RedirectionService").set("EnabledState", 32768);
         firmware.clock = -5000;
     });
-    Control::open(door.https).say(&json!({"action": "meshamtpolicy", "meshid": group,
+    let mut control = Control::open(door.https);
+    control.say(&json!({"action": "meshamtpolicy", "meshid": group,
         "amtpolicy": {"type": 2, "password": SECRET, "cirasetup": 0}}));
+    // Who hangs up too early may not have been heard.
+    control.wait_for(|message| message["event"]["msgid"] == 141);
     let live = Live::connect_computer(door, UUID, (&user, MPS_PASSWORD), &computer);
     live.wait_for(|seen| *seen == cira::Seen::Ready);
     // The last thing it reads.
