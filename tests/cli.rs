@@ -137,22 +137,30 @@ fn a_wrong_configuration_is_status_2_with_file_line_and_column() {
 }
 
 #[test]
-fn completions_and_man_pages_come_from_the_same_definition() {
+fn help_completions_and_man_pages_come_from_the_same_definition() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
-    for (words, text) in [
-        (&["completions", "bash"][..], "check-config"),
-        (&["completions", "fish"], "check-config"),
-        (&["man"], ".TH meshboard"),
-        (&["--version"], concat!("meshboard ", env!("CARGO_PKG_VERSION"))),
-        (&["--help"], "check-config"),
+    for (word, text) in [
+        ("--version", concat!("meshboard ", env!("CARGO_PKG_VERSION"))),
+        ("--help", "check-config"),
     ] {
-        let ran = meshboard(data, words);
-        assert_eq!((ran.status, ran.out.contains(text)), (0, true), "{words:?}: {}", ran.out);
+        let ran = meshboard(data, &[word]);
+        assert_eq!((ran.status, ran.out.contains(text)), (0, true), "{word}: {}", ran.out);
     }
-    let pages = data.join("man");
-    assert_eq!(meshboard(data, &["man", "--out", pages.to_str().unwrap()]).status, 0);
-    assert!(pages.join("meshboard-user-add.1").exists());
+    let mut manual = Command::new(env!("CARGO"));
+    manual.args(["run", "--locked", "--quiet", "--example", "manual", "--"]).arg(data);
+    let manual = manual.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(manual.status.success(), "{}", String::from_utf8_lossy(&manual.stderr));
+    for (file, text) in [
+        ("meshboard.bash", "check-config"),
+        ("_meshboard", "check-config"),
+        ("meshboard.fish", "check-config"),
+        ("man/meshboard.1", ".TH meshboard"),
+        ("man/meshboard-user-add.1", "meshboard-user-add"),
+    ] {
+        let written = std::fs::read_to_string(data.join(file)).unwrap();
+        assert!(written.contains(text), "{file}: {written}");
+    }
 }
 
 #[test]
