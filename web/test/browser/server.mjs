@@ -539,9 +539,12 @@ export async function the_keyboard_is_enough() {
   const rename = page.locator("h1 button");
   while (!(await rename.evaluate((button) => button === document.activeElement))) await press("Tab");
   await press("Enter");
-  await page.getByRole("dialog").waitFor();
+  const field = page.getByRole("dialog").getByLabel("Name");
+  await field.waitFor();
+  await page.waitForFunction((field) => field === document.activeElement, await field.elementHandle());
   await press("Control+a");
   await page.keyboard.type("by keys");
+  await page.waitForFunction((field) => field.value === "by keys", await field.elementHandle());
   await press("Enter");
   await page.getByRole("heading", { name: "by keys" }).waitFor();
   const menu = page.getByRole("button", { name: "More actions" });
