@@ -24,7 +24,7 @@ pub struct Outcome<T> {
 }
 
 /// Has the pool do `work`, whether or not what is returned is polled.
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, reason = "everybody else comes here")]
 pub fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Outcome<T> {
     let work: Work = Box::new(move || Box::new(work()));
     Outcome { task: blocking::unblock(work), of: PhantomData }
