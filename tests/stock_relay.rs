@@ -19,8 +19,8 @@ use common::{
 use serde_json::{Value, json};
 
 against_both_servers! {
-    files_cross_both_ways_unchanged,
-    a_shell_answers_and_its_end_ends_the_client,
+    files_cross_both_ways_unchanged with super::cookies_without_dollars(),
+    a_shell_answers_and_its_end_ends_the_client with super::cookies_without_dollars(),
     the_library_for_scripts_gets_terminals_and_files,
     a_tcp_service_behind_the_agent_is_reached_as_router_does_it,
     a_udp_service_behind_the_agent_is_reached,
@@ -28,6 +28,12 @@ against_both_servers! {
     a_file_is_downloaded_by_its_url,
     early_words_are_delivered_after_the_c,
     a_session_is_told_by_its_events,
+}
+
+/// meshctrl puts the cookie of a tunnel into its URL by JavaScript's `replace`, which makes one `$`
+/// of two: one tunnel in thirty through the stock server is refused as it is configured by default.
+fn cookies_without_dollars() -> Value {
+    json!({"settings": {"cookieEncoding": "hex"}})
 }
 
 /// A connected agent whose core runs, and its device.

@@ -125,14 +125,16 @@ pub fn forget_web_certificate(data: &std::path::Path) {
     }
 }
 
-/// One test of each scenario against each server.
+/// One test of each scenario against each server; `with` adds to the stock server's configuration.
 #[macro_export]
 macro_rules! against_both_servers {
-    ($($scenario:ident),* $(,)?) => {
+    ($($scenario:ident $(with $more:expr)?),* $(,)?) => {
         mod against_meshcentral {
             $(#[test]
             fn $scenario() {
-                super::$scenario(&mut super::common::StockServer::start());
+                let mut more = serde_json::json!({});
+                $(more = $more;)?
+                super::$scenario(&mut super::common::StockServer::start_with(&more.take()));
             })*
         }
         mod against_meshboard {
