@@ -13,6 +13,7 @@ pub mod control;
 pub mod files;
 pub mod hub;
 pub mod identity;
+pub mod interfaces;
 pub mod migrate;
 pub mod model;
 pub mod mps;

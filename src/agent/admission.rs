@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::config::Reach;
 use crate::hub::held::HeldCause;
 use crate::hub::{AGENT_MAILBOX, AgentLink, Hub, Mailbox};
 use crate::model::{
@@ -108,6 +109,21 @@ impl Drop for Silence {
             }
         }
     }
+}
+
+/// The domain of an agent that found this server on the local network, which is told of no domain:
+/// that of its group, if it is another one than that of the URL and takes agents without a key.
+pub fn found_domain(hub: &Hub, domain: &DomainId, who: &Identified) -> Option<DomainId> {
+    let config = hub.config();
+    let is_at = |domain: &DomainId| {
+        let device = hub.store.device(&NodeId::new(domain.clone(), who.key));
+        device.is_some() || hub.store.group(&GroupId::new(domain.clone(), who.group)).is_some()
+    };
+    if config.settings.reach != Reach::Lan || is_at(domain) {
+        return None;
+    }
+    let is_open = |other: &&DomainId| config.domain(other).agent_keys.is_empty();
+    config.domains.keys().filter(is_open).find(|other| is_at(other)).cloned()
 }
 
 /// Decides about an authenticated agent; registers it with the hub and the store if it may come in.
@@ -368,6 +384,28 @@ mod tests {
         assert_eq!(house.admit(&who(12, 1)).err(), Some(HeldCause::DeviceLimit));
         assert!(house.device(12).is_none());
         assert!(house.admit(&who(10, 1)).is_ok(), "a known device is no new device");
+    }
+
+    #[test]
+    fn on_a_local_network_the_group_tells_the_domain() {
+        let customer: DomainId = DomainId::new("customer").unwrap();
+        for (reach, key, found) in [
+            (Reach::Lan, None, Some(&customer)),
+            (Reach::Lan, Some("key"), None),
+            (Reach::Hybrid, None, None),
+        ] {
+            let house = House::new(|config| {
+                config.settings.reach = reach;
+                let domain = config.domains.entry(customer.clone()).or_default();
+                domain.agent_keys.extend(key.map(str::to_owned));
+            });
+            let group = GroupId::new(customer.clone(), Key48([3; 48]));
+            house.hub.store.put(Group::new(group, "lab", GroupKind::Agent, Millis(0))).later();
+            let of = |group| found_domain(&house.hub, &DomainId::default(), &who(9, group));
+            assert_eq!(of(3).as_ref(), found, "{reach:?} {key:?}");
+            assert_eq!(of(1), None, "it is in the domain it asked for");
+            assert_eq!(of(77), None, "nobody knows this group");
+        }
     }
 
     #[test]

@@ -203,6 +203,9 @@ impl Agent {
 
     fn enter(&mut self, who: &Identified) {
         let (hub, flapping) = (&self.room.hub, &self.room.flapping);
+        if let Some(domain) = admission::found_domain(hub, &self.domain, who) {
+            self.domain = domain;
+        }
         let admitted = match admission::admit(hub, flapping, &self.domain, who, self.remote) {
             Ok(admitted) => admitted,
             Err(cause) => {

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod core;
 #[cfg(test)]
 mod day_tests;
+pub mod discovery;
 pub mod kinds;
 pub mod machine;
 pub mod msh;

@@ -90,6 +90,10 @@ pub struct Settings {
     pub reach: Reach,
     /// `amtScanner`: whether Intel AMT is looked for on the local network.
     pub amt_scanner: bool,
+    /// `meshScanner`: whether agents find this server on the local network.
+    pub mesh_scanner: bool,
+    /// `localDiscovery`: what they are told.
+    pub local_discovery: LocalDiscovery,
     /// `agentPing`: JSON ping to agents that often.
     pub agent_ping: Option<Duration>,
     /// `agentPong`: JSON pong to agents that often.
@@ -230,6 +234,17 @@ impl std::fmt::Debug for BackupPlan {
     }
 }
 
+/// `localDiscovery`: what the local network is told about this server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalDiscovery {
+    /// `name`: what people call it.
+    pub name: Option<String>,
+    /// `info`: more about it.
+    pub info: Option<String>,
+    /// `key`: encrypts what is said; agents get it with their settings.
+    pub key: Option<String>,
+}
+
 /// One entry of the `domains` section.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Domain {
@@ -362,6 +377,8 @@ impl Default for Settings {
             framing: Framing::Nobody,
             no_agent_update: false,
             amt_scanner: true,
+            mesh_scanner: true,
+            local_discovery: LocalDiscovery::default(),
             minify_core: false,
             agent_update_block_size: 65531,
             allow_login_token: false,

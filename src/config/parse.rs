@@ -22,7 +22,8 @@ use super::read::{Notes, Section};
 use super::recording::recording;
 use super::tree::{self, Entry, Node, Origin, Table, Value};
 use super::{
-    BackupPlan, Config, CookieIp, Domain, InterUser, LoginLimit, Reach, Settings, features, table,
+    BackupPlan, Config, CookieIp, Domain, InterUser, LocalDiscovery, LoginLimit, Reach, Settings,
+    features, table,
 };
 use crate::model::{DomainId, Key48, SiteRights, Storage, UserGroupId, UserId};
 
@@ -173,6 +174,8 @@ fn settings(section: Section<'_>) -> Settings {
         browser: browser::settings(&section),
         framing: browser::framing(&section).unwrap_or_default(),
         amt_scanner: section.flag("amtScanner").unwrap_or(standard.amt_scanner),
+        mesh_scanner: section.flag("meshScanner").unwrap_or(standard.mesh_scanner),
+        local_discovery: local_discovery(&section),
         no_agent_update: section.flag("noAgentUpdate").unwrap_or(standard.no_agent_update),
         minify_core: section.flag("minifyCore").unwrap_or(standard.minify_core),
         agent_update_block_size: section
@@ -318,6 +321,15 @@ fn cookie_ip(section: &Section<'_>) -> CookieIp {
             CookieIp::default()
         }
     }
+}
+
+fn local_discovery(section: &Section<'_>) -> LocalDiscovery {
+    let Some(discovery) = section.section("localDiscovery") else {
+        return LocalDiscovery::default();
+    };
+    let [name, info, key] = ["name", "info", "key"].map(|member| discovery.text(member));
+    discovery.finish(&table::NONE);
+    LocalDiscovery { name, info, key }
 }
 
 fn auto_backup(section: &Section<'_>) -> Option<BackupPlan> {

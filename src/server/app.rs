@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_executor::LocalExecutor;
 
 use crate::agent;
+use crate::agent::discovery::{Presence, Seal};
 use crate::amt;
 use crate::amt::activation;
 use crate::amt::lan::Lan;
@@ -177,6 +178,26 @@ impl App {
     pub fn agent_url(&self, domain: &DomainId, host: Option<&str>) -> String {
         let ((name, path), port) = (self.place(domain, host), self.agent_port());
         format!("wss://{name}:{port}/{path}agent.ashx")
+    }
+
+    /// What the local network is told about this server; `None` while agents cannot connect.
+    pub fn presence(&self) -> Option<Presence> {
+        let server = self.agents.server()?.id();
+        let config = self.hub.config();
+        let (settings, domain) = (&config.settings, config.domain(&DomainId::default()));
+        let discovery = &settings.local_discovery;
+        let host = settings.cert.clone().filter(|name| name.contains('.'));
+        let info = discovery.info.as_ref().or(domain.title2.as_ref()).or(host.as_ref());
+        let name = discovery.name.as_ref().or(domain.title.as_ref());
+        Some(Presence {
+            server,
+            port: self.agent_port(),
+            address: settings.bind.filter(|address| !address.is_unspecified()),
+            name: name.map_or_else(|| "meshboard".to_owned(), String::clone),
+            info: info.cloned().unwrap_or_default(),
+            host,
+            seal: discovery.key.as_deref().map(Seal::new),
+        })
     }
 
     /// Where people of `domain` find pages: `https://host:port/[domain/]`.

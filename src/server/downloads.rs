@@ -21,6 +21,7 @@ use hyper::{Response, StatusCode, Uri};
 use crate::agent::msh::{Address, InstallFlags, Msh};
 use crate::agent::package::binary::{EmbedError, Embedded, Layout};
 use crate::agent::package::{Binary, MeshCmd, ScriptOptions};
+use crate::config::Reach;
 use crate::model::rights::Subject;
 use crate::model::{DomainId, Group, Key48, Rights, User, order};
 use crate::pool;
@@ -201,15 +202,22 @@ fn settings(
     let server = app.agents.server()?;
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
     let url = app.agent_url(&group.id.domain, host);
+    let config = app.hub.config();
+    let is_local = config.settings.reach == Reach::Lan;
     let msh = Msh {
         group_name: &group.name,
         group_type: group.kind.mtype(),
         group: group.id.key,
         server: server.id(),
-        address: Address::Url(&url),
+        // As MeshCentral does: on a local network a server has no address that stays.
+        address: if is_local {
+            Address::Local { discovery_key: config.settings.local_discovery.key.as_deref() }
+        } else {
+            Address::Url(&url)
+        },
         tag,
         install: InstallFlags::from_query(flags),
-        ignore_proxy_file: false,
+        ignore_proxy_file: is_local,
         extra: &[],
         translation: None,
     };

@@ -12,6 +12,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use crate::agent::kinds::{self, Platform};
+use crate::config::Reach;
 use crate::control::invitations::{CodeError, Invitation};
 use crate::model::{DomainId, GroupKind};
 
@@ -114,7 +115,9 @@ fn content(app: &App, invitation: &Invitation, pass: &str, host: Option<&str>) -
         let links = shipped(Platform::MacOs);
         section("macOS", advice, links.map(|k| (link.installer(k.id), k.description)).collect());
     }
-    if offers(16) && package.binary(14).is_some() {
+    // The app finds no server on the local network.
+    let is_far = app.hub.config().settings.reach != Reach::Lan;
+    if offers(16) && is_far && package.binary(14).is_some() {
         let pairing = (app.pairing_url(&group.id, host), "Pair with this server");
         let links = vec![(link.embedded(14), "Download the app"), pairing];
         section("Android", "<p>Install the app, then pair it.</p>", links);

@@ -12,10 +12,11 @@ use async_net::TcpListener;
 use async_signal::{Signal, Signals};
 use futures_lite::{FutureExt as _, StreamExt as _, future};
 
+use crate::agent::discovery;
 use crate::agent::package::Package;
 use crate::agent::room::Room;
 use crate::backup;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Reach, Settings};
 use crate::control::premises::Premises;
 use crate::control::{self, statistics};
 use crate::files::Cabinet;
@@ -108,7 +109,8 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     // Open from the start: firmware that is refused does not come back for hours. It is served when
     // the certificates are there.
     let mut mps = None;
-    if let Some(port) = config.settings.mps_port {
+    let is_called = config.settings.reach != Reach::Lan;
+    if let Some(port) = config.settings.mps_port.filter(|_| is_called) {
         match sockets.mps(port).await {
             Ok(listener) => {
                 app.mps.opened(port);
@@ -137,6 +139,9 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     spawn(Box::pin(remove_unfinished(files)));
     spawn(Box::pin(fronts::run(hub.clone())));
     spawn(Box::pin(app.lan.clone().watch()));
+    let told = app.clone();
+    let tell: discovery::socket::Tell = Box::new(move || told.presence());
+    spawn(Box::pin(discovery::socket::run(hub.clone(), tell)));
     spawn(Box::pin(app.activation.clone().run()));
     spawn(Box::pin(watch_certificate(app.clone(), data.clone(), names.clone())));
     #[cfg(feature = "acme")]
