@@ -72,6 +72,10 @@ export function domain(): string {
 
 /** Bits of `features` and `features2` that the page asks for. */
 export const Feature = {
+  /** The local network is out of reach. */
+  wanOnly: 0x1,
+  /** Only the local network can reach the server. */
+  lanOnly: 0x2,
   noUserFiles: 0x8,
   secondFactor: 0x1000,
   webAuthn: 0x20000,

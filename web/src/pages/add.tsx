@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 
 import type { PageProps } from "../app/registry.ts";
 import { go, to } from "../app/router.ts";
-import { domain, store } from "../app/state.ts";
+import { domain, Feature, feature, store } from "../app/state.ts";
 import { groupsWith } from "../app/visible.ts";
 import { full, short, type Group } from "../control/wire.ts";
 import { Invite } from "../group/invitations.tsx";
@@ -86,19 +86,21 @@ export default function Add({ rest: [key] }: PageProps) {
         <Step number={3} title="Install the agent">
           <Install group={group} target={target} />
         </Step>
-        <Step number={4} title="Or let somebody else do it">
-          <p class="muted">
-            A link, for a person who has the device at hand; or a QR code for one who stands before it.
-          </p>
-          <div>
-            <Button
-              icon="link"
-              onClick={() => dialog("Invite by a link", (close) => <Invite group={group} close={close} />)}
-            >
-              Make a link
-            </Button>
-          </div>
-        </Step>
+        {!feature(Feature.lanOnly) && (
+          <Step number={4} title="Or let somebody else do it">
+            <p class="muted">
+              A link, for a person who has the device at hand; or a QR code for one who stands before it.
+            </p>
+            <div>
+              <Button
+                icon="link"
+                onClick={() => dialog("Invite by a link", (close) => <Invite group={group} close={close} />)}
+              >
+                Make a link
+              </Button>
+            </div>
+          </Step>
+        )}
       </ol>
       <Arrived group={group} />
     </div>

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 
 import { go, to } from "../app/router.ts";
-import { client, feature, me, store } from "../app/state.ts";
+import { client, Feature, feature, me, store } from "../app/state.ts";
 import { groupRights, sortedGroups } from "../app/visible.ts";
 import { short } from "../control/wire.ts";
 import { count, state } from "../model/format.ts";
@@ -77,9 +77,6 @@ export default function Groups() {
   );
 }
 
-/** Bit of `features`: no devices in the local network. */
-const WAN_ONLY = 1;
-
 type Kind = "2" | "1" | "3";
 
 function New({ close }: { close(): void }) {
@@ -87,9 +84,9 @@ function New({ close }: { close(): void }) {
   const [desc, setDesc] = useState("");
   const [kind, setKind] = useState<Kind>("2");
   const kinds: [Kind, string][] = [["2", "Devices with an agent"]];
-  if (client.greeting.value?.server.mpsport || !feature(WAN_ONLY))
+  if (client.greeting.value?.server.mpsport || !feature(Feature.wanOnly))
     kinds.push(["1", "Intel AMT without an agent"]);
-  if (!feature(WAN_ONLY)) kinds.push(["3", "Local devices without an agent"]);
+  if (!feature(Feature.wanOnly)) kinds.push(["3", "Local devices without an agent"]);
   return (
     <Form
       action="Make the group"
