@@ -11,14 +11,16 @@ pub mod scan;
 pub mod wake;
 pub mod watch;
 
+mod names;
 mod presence;
+mod search;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_executor::{LocalExecutor, Task};
 use async_io::{Async, Timer};
@@ -28,16 +30,17 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Reach;
 use crate::hub::Hub;
+use crate::interfaces::Interfaces;
 use crate::model::{Event, UserId};
 
+use names::Names;
 use range::Range;
 use scan::Scan;
-use wake::Mac;
+use search::{Search, Searched};
+use wake::{Destination, Mac};
 
 /// Scans at a time, each of another account.
 const SCANS: usize = 4;
-/// How often a client that wants it is told how far its scan is.
-const PROGRESS: Duration = Duration::from_millis(500);
 /// Longest packet that is looked at.
 const PACKET: usize = 64;
 
@@ -48,8 +51,10 @@ pub struct Lan {
     scans: RefCell<BTreeMap<UserId, Running>>,
     wake: (async_channel::Sender<()>, async_channel::Receiver<()>),
     /// Magic packets that wait; somebody sends them while there are any.
-    magic: Rc<RefCell<VecDeque<(SocketAddr, Mac)>>>,
-    wake_to: Vec<SocketAddr>,
+    magic: Rc<RefCell<VecDeque<(Destination, Mac)>>>,
+    /// Where they go, if it is not everybody in the networks of this machine.
+    wake_to: Option<Vec<Destination>>,
+    names: Names,
 }
 
 struct Running {
@@ -63,28 +68,35 @@ pub struct Wanted<'a> {
     pub text: &'a str,
     /// Whether the client wants to know how far it is.
     pub with_progress: bool,
+    /// Whether those are asked over TCP who answer no ping, if the range is small.
+    pub with_tcp: bool,
 }
 
 impl Lan {
     /// A room without a scan.
     pub fn new(hub: Rc<Hub>, executor: Rc<LocalExecutor<'static>>) -> Rc<Self> {
-        Self::waking(hub, executor, wake::everybody())
+        Self::waking(hub, executor, None)
     }
 
-    /// The same with other places for magic packets than everybody in the network.
+    /// The same with other places for magic packets than everybody in the networks.
     pub fn waking(
         hub: Rc<Hub>,
         executor: Rc<LocalExecutor<'static>>,
-        wake_to: Vec<SocketAddr>,
+        wake_to: Option<Vec<Destination>>,
     ) -> Rc<Self> {
         let (scans, wake) = (RefCell::default(), async_channel::bounded(1));
-        Rc::new(Self { hub, executor, scans, wake, magic: Rc::default(), wake_to })
+        let (magic, names) = (Rc::default(), Names::default());
+        Rc::new(Self { hub, executor, scans, wake, magic, wake_to, names })
     }
 
-    /// Wakes a device by its hardware addresses: everybody in the server's network hears of it, and
+    /// Wakes a device by its hardware addresses: everybody in the server's networks hears of it, and
     /// its own address if it has one. Takes some time, after this has returned.
     pub fn wake_up(&self, macs: &BTreeSet<Mac>, host: Option<IpAddr>) {
-        let packets = wake::packets(macs, &self.wake_to, host);
+        let everybody = match &self.wake_to {
+            Some(some) => some.clone(),
+            None => wake::everybody(&Interfaces::list().outward()),
+        };
+        let packets = wake::packets(macs, &everybody, host);
         let mut magic = self.magic.borrow_mut();
         let is_sending = !magic.is_empty();
         let room = wake::WAITING_MAX.saturating_sub(magic.len());
@@ -108,10 +120,16 @@ impl Lan {
         }
         log::info!("lan: {user} scans {:?}, {} addresses", wanted.text, range.count());
         let (lan, user_id, text) = (self.clone(), user.clone(), wanted.text.to_owned());
+        let with_progress = wanted.with_progress;
+        let scan = if wanted.with_tcp { Scan::with_tcp(range) } else { Scan::new(range) };
         let scanning = async move {
-            let progress = wanted.with_progress.then(|| ScanReport::new(&lan, &user_id, &text));
-            match run_scan(range, rmcp::PORT, progress).await {
-                Ok(scan) => lan.report(&user_id, &text, &scan),
+            let search = Search {
+                executor: &lan.executor,
+                names: lan.names.clone(),
+                tell: Box::new(|scan| lan.tell_progress(with_progress, &user_id, &text, scan)),
+            };
+            match search.run(scan).await {
+                Ok(searched) => lan.report(&user_id, &text, &searched),
                 Err(error) => lan.refuse(&user_id, &text, &error.to_string()),
             }
             // Dropping the handle of a task would cancel it.
@@ -145,16 +163,28 @@ impl Lan {
         presence::run(&self).await;
     }
 
-    fn report(&self, user: &UserId, text: &str, scan: &Scan) {
-        let found = scan.found().iter().map(|(address, pong)| {
+    fn tell_progress(&self, is_wanted: bool, user: &UserId, text: &str, scan: &Scan) {
+        if !is_wanted {
+            return;
+        }
+        let progress = scan.progress();
+        let event = event("scanamtprogress", user, text)
+            .with("asked", progress.asked)
+            .with("total", progress.total)
+            .with("found", progress.found);
+        self.tell(event);
+    }
+
+    fn report(&self, user: &UserId, text: &str, searched: &Searched) {
+        let found = searched.scan.found().iter().map(|(address, found)| {
+            let name = searched.names.get(address);
             let address = address.to_string();
-            // Names are not looked up: the resolver has no way back that is safe here.
             let entry = json!({
-                "ver": pong.version.to_string(),
-                "tls": u8::from(pong.has_tls()),
-                "state": pong.state,
-                "hostname": address,
-                "hosttype": "addr",
+                "ver": found.version,
+                "tls": u8::from(found.tls),
+                "state": found.state,
+                "hostname": name.unwrap_or(&address),
+                "hosttype": if name.is_some() { "host" } else { "addr" },
             });
             (address, entry)
         });
@@ -183,74 +213,35 @@ fn event(action: &'static str, user: &UserId, text: &str) -> Event {
     Event::new(action, user.domain.clone()).actor(user).transient().with("range", text)
 }
 
-/// Tells an account how far its scan is.
-struct ScanReport {
-    lan: Rc<Lan>,
-    user: UserId,
-    text: String,
-}
-
-impl ScanReport {
-    fn new(lan: &Rc<Lan>, user: &UserId, text: &str) -> Self {
-        Self { lan: lan.clone(), user: user.clone(), text: text.to_owned() }
-    }
-
-    fn tell(&self, scan: &Scan) {
-        let progress = scan.progress();
-        let event = event("scanamtprogress", &self.user, &self.text)
-            .with("asked", progress.asked)
-            .with("total", progress.total)
-            .with("found", progress.found);
-        self.lan.tell(event);
-    }
-}
-
-/// Runs a scan on a socket of its own.
-async fn run_scan(range: Range, port: u16, report: Option<ScanReport>) -> io::Result<Scan> {
-    let socket = ping_socket()?;
-    let (start, mut scan) = (Instant::now(), Scan::new(range));
-    let mut told = Duration::ZERO;
-    let mut packet = [0; PACKET];
-    while let Some(due) = scan.poll_timeout(start.elapsed()) {
-        if let Some((to, ping)) = scan.poll_send(start.elapsed()) {
-            // Nobody there, no way there: it is not found.
-            let _ = socket.send_to(&ping, (to, port)).await;
-        }
-        if start.elapsed() >= told + PROGRESS
-            && let Some(report) = &report
-        {
-            told = start.elapsed();
-            report.tell(&scan);
-        }
-        let until = if report.is_some() { due.min(told + PROGRESS) } else { due };
-        if let Some((from, length)) = receive_until(&socket, &mut packet, start + until).await {
-            scan.receive(from, &packet[..length]);
-        }
-    }
-    Ok(scan)
-}
-
-/// Sends what waits, as slowly as it should be.
-async fn send_magic(waiting: Rc<RefCell<VecDeque<(SocketAddr, Mac)>>>) {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        socket.set_broadcast(true)?;
-        Async::new(socket)
-    });
-    let socket = match socket {
-        Ok(socket) => socket,
-        Err(error) => {
-            log::warn!("lan: no socket for wake-on-LAN: {error}");
-            return waiting.borrow_mut().clear();
-        }
-    };
+/// Sends what waits, as slowly as it should be. Whatever cannot be sent is not the device's way.
+async fn send_magic(waiting: Rc<RefCell<VecDeque<(Destination, Mac)>>>) {
+    let mut sockets: BTreeMap<IpAddr, Option<UdpSocket>> = BTreeMap::new();
     let next = || waiting.borrow().front().copied();
-    while let Some((to, mac)) = next() {
-        // A network that has no way there is not the device's.
-        let _ = socket.send_to(&wake::magic_packet(&mac), to).await;
+    while let Some((Destination { from, to }, mac)) = next() {
+        let open = || match magic_socket(from) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                log::warn!("lan: no socket for wake-on-LAN at {from}: {error}");
+                None
+            }
+        };
+        if let Some(socket) = sockets.entry(from).or_insert_with(open) {
+            // It does not wait: a full queue loses this packet of five.
+            let _ = socket.send_to(&wake::magic_packet(&mac), to);
+        }
         Timer::after(wake::PACE).await;
         // Only now: while there is one, nobody else begins to send.
         waiting.borrow_mut().pop_front();
     }
+}
+
+fn magic_socket(from: IpAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((from, 0))?;
+    if from.is_ipv4() {
+        socket.set_broadcast(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// A socket for pings of any port. It may not send to everybody: that is no address of a device.
@@ -289,8 +280,8 @@ mod tests {
     fn a_device_is_woken_where_it_is_and_in_the_network() {
         let card = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let executor = Rc::new(LocalExecutor::new());
-        let to = vec![card.local_addr().unwrap()];
-        let lan = Lan::waking(World::new().hub.clone(), executor.clone(), to);
+        let to = vec![Destination::new(card.local_addr().unwrap())];
+        let lan = Lan::waking(World::new().hub.clone(), executor.clone(), Some(to));
         let macs = BTreeSet::from([[2, 0, 0, 0, 0, 1]]);
         lan.wake_up(&macs, None);
         lan.wake_up(&macs, None);

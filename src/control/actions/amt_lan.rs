@@ -9,7 +9,8 @@ use crate::model::{GroupKind, Rights, rights::Subject};
 const RANGE_MAX: usize = 256;
 
 /// `scanamtdevice`: the answer comes as an event of that name, and with `progress` events
-/// `scanamtprogress` before it. With `stop` the scan that runs ends.
+/// `scanamtprogress` before it. With `tcp` those of a small range who answer no ping are asked over
+/// TCP. With `stop` the scan that runs ends.
 ///
 /// MeshCentral lets every account scan the server's network; here it takes somebody who may add
 /// what is found.
@@ -27,7 +28,8 @@ pub(super) fn scan(call: &Call) -> Answer<'_> {
     if let Some(text) = call.request.text_within("range", 1, RANGE_MAX) {
         call.audit(format_args!("scans {text:?} for Intel AMT"));
         let with_progress = call.request.is_true("progress");
-        lan.scan(&call.user.id, Wanted { text, with_progress });
+        let with_tcp = call.request.is_true("tcp");
+        lan.scan(&call.user.id, Wanted { text, with_progress, with_tcp });
     }
     Answer::none()
 }
