@@ -3,8 +3,13 @@
 
 mod common;
 
-use common::{Architecture, Server, StockAgent};
-use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::thread;
+use std::time::Duration;
+
+use common::{Architecture, Meshboard, Server, StockAgent};
+use serde_json::{Value, json};
 
 against_both_servers! {
     the_x86_64_agent_lives_through_restarts_and_a_new_web_certificate,
@@ -102,6 +107,42 @@ fn two_agents_of_one_machine_are_two_devices(server: &mut dyn Server) {
     });
     answers(server, &first);
     answers(server, second["_id"].as_str().expect("an id is text"));
+}
+
+#[test]
+fn an_agent_without_an_address_finds_its_server() {
+    let settings = json!({ "settings": { "LANonly": true,
+        "localDiscovery": { "key": "only we two" } } });
+    let mut server = Meshboard::start_complete_with(&settings);
+    let group = server.add_group("office");
+    let told = server.settings_file(&group);
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("MeshServer=local\r\nDiscoveryKey=only we two\r\n"), "{told}");
+    // The network is the loopback, where nobody hears the agent's questions for sure. It hears the
+    // server when that starts.
+    let settings = told.into_owned();
+    server.stop();
+    let executable = Architecture::X86_64.executable();
+    let agent = StockAgent::start_as(&executable, Some(settings.as_ref()), Architecture::X86_64);
+    while !listens(agent.pid(), 16990) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    server.start_again();
+    answers(&server, &only_device(&server));
+}
+
+/// Whether a process has a UDP socket at a port.
+fn listens(pid: u32, port: u16) -> bool {
+    let sockets = fs::read_to_string("/proc/net/udp").expect("Linux tells");
+    let local = format!(":{port:04X}");
+    let inodes: Vec<_> = sockets
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields.get(1).is_some_and(|at| at.ends_with(&local)))
+        .filter_map(|fields| fields.get(9)?.parse::<u64>().ok())
+        .collect();
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+    files.filter_map(|file| fs::metadata(file.path()).ok()).any(|file| inodes.contains(&file.ino()))
 }
 
 fn is_one_of(value: &Value, numbers: &[u64]) -> bool {

@@ -140,7 +140,10 @@ fn launch(data: &Path, port: u16) -> Process {
     });
     let line = process.wait_for_line(|line| line.contains("HTTPS server running on"));
     // It takes the next free port when the wanted one is not.
-    assert!(line.contains(&format!(":{port}")), "the port was taken: {line}");
+    // In LAN mode it names the port alone.
+    let is_wanted =
+        [format!(":{port}"), format!("port {port}.")].iter().any(|at| line.contains(at));
+    assert!(is_wanted, "the port was taken: {line}");
     process
 }
 
