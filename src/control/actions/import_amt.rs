@@ -1,21 +1,24 @@
 //! `importamtdevices`: many devices with Intel AMT from a file of another tool, in one of three forms:
 //! a plain list, MeshCommander's list of computers, and that of Intel's migration tool.
 //!
-//! What is wrong in one entry leaves that one out. There is no answer but the devices.
+//! What is wrong in one entry leaves that one out. As with MeshCentral there is no answer but the
+//! devices; a request with a `responseid` (ours) is told what became of each entry.
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::add_devices::{device, may_add, put_new};
 use super::device_edit::is_host;
 use super::{Answer, Call, OnGroup};
 use crate::config::Reach;
 use crate::model::text::clamp;
-use crate::model::{AmtAccess, GroupKind};
+use crate::model::{AmtAccess, Device, Group, GroupKind, order};
 
 /// Most devices of one file.
 const DEVICES_MAX: usize = 1000;
+/// Most outcomes that are told.
+const OUTCOMES_MAX: usize = 2 * DEVICES_MAX;
 /// Longest name and address, user name and password, version, and other text in characters.
 const NAME_MAX: usize = 256;
 const LOGIN_MAX: usize = 32;
@@ -58,36 +61,77 @@ const MIGRATION_TOOL_NAME: &str = "Intel vPro(R) Manageability Migration Tool";
 
 /// See the module.
 pub(super) fn import(call: &Call, on: OnGroup) -> Answer<'_> {
-    let is_possible =
-        on.group.kind == GroupKind::Amt && call.hub().config().settings.reach != Reach::Wan;
-    let mut answer = Answer::none();
-    let Some((form, list)) = call.request.get("amtdevices").and_then(list).filter(|_| is_possible)
-    else {
-        return answer;
-    };
-    let mut hosts = BTreeSet::new();
-    for entry in list.iter().filter_map(Value::as_object).take(DEVICES_MAX) {
-        let Some(host) = host(form, entry) else { continue };
-        if !hosts.insert(host.to_lowercase()) || may_add(call).is_err() {
-            continue;
-        }
-        let name = text(entry, form.name, NAME_MAX).map(|name| clamp(name, NAME_MAX));
-        let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| host.to_owned());
-        let Ok(mut device) = device(call, &on.group, (name, host.to_owned())) else { continue };
-        let mut amt = Map::new();
-        amt.insert("state".into(), 2.into());
-        for (name, member, max) in [("ver", form.version, VERSION_MAX), ("uuid", form.uuid, 36)] {
-            if let Some(value) = text(entry, member, max) {
-                amt.insert(name.into(), clamp(value, max).into());
-            }
-        }
-        device.extra = vec![("intelamt".to_owned(), Value::Object(amt).to_string())];
-        let user = text(entry, form.user, LOGIN_MAX).unwrap_or("admin");
-        let password = text(entry, form.password, LOGIN_MAX).unwrap_or_default();
-        let access = AmtAccess::new(device.id.clone(), user, password, has_tls(entry, form.tls));
-        answer = put_new(call, &on.group, device, Some(access), answer);
+    if call.hub().config().settings.reach == Reach::Wan {
+        return Answer::none();
     }
-    answer
+    if on.group.kind != GroupKind::Amt {
+        return call.result("Intel AMT agentless mesh only allowed");
+    }
+    let Some((form, list)) = call.request.get("amtdevices").and_then(list) else {
+        return call.result("Invalid list");
+    };
+    let devices = call.hub().store.devices(&call.user.id.domain);
+    let there = devices.iter().filter(|device| device.group == on.group.id);
+    let there = there.filter_map(|device| device.host.as_deref().map(lower));
+    let mut hosts: BTreeSet<_> = order::gather(there);
+    let (mut answer, mut added, mut outcomes) = (Answer::none(), 0, Vec::new());
+    for (place, entry) in list.iter().enumerate() {
+        let host = entry.as_object().and_then(|entry| host(form, entry));
+        let made = if place < DEVICES_MAX {
+            make(call, &on.group, form, entry, &mut hosts)
+        } else {
+            Err("Too many at a time")
+        };
+        let result = match made {
+            Ok((device, access)) => {
+                answer = put_new(call, &on.group, device, Some(access), answer);
+                added += 1;
+                "ok"
+            }
+            Err(why) => why,
+        };
+        if place < OUTCOMES_MAX {
+            outcomes.push(json!({"entry": place + 1, "host": host, "result": result}));
+        }
+    }
+    answer.and(call.reply(json!({"result": "ok", "added": added, "outcomes": outcomes})))
+}
+
+/// The device an entry stands for, with its login; or why there is none. A host that is in `hosts`
+/// is there already.
+fn make(
+    call: &Call,
+    group: &Group,
+    form: &Form,
+    entry: &Value,
+    hosts: &mut BTreeSet<String>,
+) -> Result<(Device, AmtAccess), &'static str> {
+    let entry = entry.as_object().ok_or("Invalid entry")?;
+    let host = host(form, entry).ok_or("Invalid host")?;
+    if hosts.contains(&lower(host)) {
+        return Err("Already there");
+    }
+    may_add(call)?;
+    let name = text(entry, form.name, NAME_MAX).map(|name| clamp(name, NAME_MAX));
+    let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| host.to_owned());
+    let mut device = device(call, group, (name, host.to_owned()))?;
+    let mut amt = Map::new();
+    amt.insert("state".into(), 2.into());
+    for (name, member, max) in [("ver", form.version, VERSION_MAX), ("uuid", form.uuid, 36)] {
+        if let Some(value) = text(entry, member, max) {
+            amt.insert(name.into(), clamp(value, max).into());
+        }
+    }
+    device.extra = vec![("intelamt".to_owned(), Value::Object(amt).to_string())];
+    let user = text(entry, form.user, LOGIN_MAX).unwrap_or("admin");
+    let password = text(entry, form.password, LOGIN_MAX).unwrap_or_default();
+    let access = AmtAccess::new(device.id.clone(), user, password, has_tls(entry, form.tls));
+    hosts.insert(lower(host));
+    Ok((device, access))
+}
+
+fn lower(host: &str) -> String {
+    host.to_lowercase()
 }
 
 /// The entries, and how they are written.

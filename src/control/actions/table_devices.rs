@@ -36,7 +36,7 @@ pub(super) static ACTIONS: &[Action] = &[
         NOT_ADDED,
     ),
     action("addamtdevice", ResponseId, Group(Rights::MANAGE_DEVICES, add_devices::amt), NOT_ADDED),
-    action("importamtdevices", Nothing, Group(Rights::EDIT_GROUP, import_amt::import), Silent),
+    action("importamtdevices", ResponseId, Group(Rights::EDIT_GROUP, import_amt::import), Silent),
     action("scanamtdevice", Nothing, Login(amt_lan::scan), Silent),
     action("meshamtpolicy", Nothing, Group(Rights::EDIT_GROUP, amt_policy::set), Silent),
     // What firmware is asked and told; all ours

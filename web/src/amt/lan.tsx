@@ -6,15 +6,17 @@ import type { GroupSectionProps } from "../app/registry.ts";
 import { client, store } from "../app/state.ts";
 import type { Group } from "../control/wire.ts";
 import { begin, follow, written, type Found, type Scan } from "../model/scan.ts";
-import { plain } from "../model/format.ts";
+import { count, plain } from "../model/format.ts";
+import { listOf, outcomesOf, type Outcome } from "../model/import.ts";
+import { has, Right } from "../model/rights.ts";
 import { Badge, Button, Card, Notice } from "../parts/basic.tsx";
-import { dialog, toast } from "../parts/dialog.tsx";
+import { attempt, dialog, toast } from "../parts/dialog.tsx";
 import { Check, Form, Input } from "../parts/field.tsx";
 
 /** Longest user name and password of Intel AMT that the server takes. */
 const AMT_MAX = 16;
 
-export default function Lan({ group }: GroupSectionProps) {
+export default function Lan({ group, rights }: GroupSectionProps) {
   return (
     <Card title="On the local network">
       <div class="stack">
@@ -35,6 +37,14 @@ export default function Lan({ group }: GroupSectionProps) {
           >
             Scan network
           </Button>
+          {has(rights, Right.editGroup) && (
+            <Button
+              icon="upload"
+              onClick={() => dialog("Import a list", (close) => <Import group={group} close={close} />)}
+            >
+              Import
+            </Button>
+          )}
         </div>
       </div>
     </Card>
@@ -98,6 +108,66 @@ function Add({ group, close }: Props) {
   );
 }
 
+function Import({ group, close }: Props) {
+  const [list, setList] = useState<unknown>(null);
+  const [outcomes, setOutcomes] = useState<Outcome[] | null>(null);
+  if (outcomes !== null) return <Imported outcomes={outcomes} close={close} />;
+  return (
+    <Form
+      action="Import"
+      disabled={list === null}
+      onCancel={close}
+      onSubmit={async () => {
+        const answer = await client.ask("importamtdevices", { meshid: group._id, amtdevices: list });
+        setOutcomes(outcomesOf(answer["outcomes"]));
+      }}
+    >
+      <p class="muted">
+        A table (CSV) whose first line has the names <code>host</code>, <code>name</code>, <code>user</code>,{" "}
+        <code>password</code>, <code>tls</code>, of which only the first is needed; or a JSON file of
+        MeshCentral, MeshCommander or Intel's migration tool.
+      </p>
+      <label class="field">
+        <span>File</span>
+        <input
+          type="file"
+          accept=".csv,.json,.txt"
+          onChange={(event) => {
+            const file = event.currentTarget.files?.[0];
+            setList(null);
+            if (file) void attempt(async () => setList(listOf(await file.text())));
+          }}
+        />
+      </label>
+    </Form>
+  );
+}
+
+function Imported({ outcomes, close }: { outcomes: Outcome[]; close(): void }) {
+  const failed = outcomes.filter(({ result }) => result !== "ok");
+  return (
+    <div class="stack">
+      <p role="status">
+        {count(outcomes.length - failed.length, "computer")} added, {failed.length} left out.
+      </p>
+      {failed.length > 0 && (
+        <ul class="small">
+          {failed.map(({ entry, host, result }) => (
+            <li key={entry}>
+              {entry}. {plain(host)}: {plain(result)}
+            </li>
+          ))}
+        </ul>
+      )}
+      <div>
+        <Button kind="primary" onClick={close}>
+          Close
+        </Button>
+      </div>
+    </div>
+  );
+}
+
 function Look({ group, close }: Props) {
   const [range, setRange] = useState("");
   const [scan, setScan] = useState<Scan | null>(null);
@@ -106,7 +176,7 @@ function Look({ group, close }: Props) {
   useEffect(() => () => void client.tell("scanamtdevice", { stop: true }), []);
   const start = () => {
     const typed = written(range);
-    if (!client.tell("scanamtdevice", { range: typed, progress: true })) {
+    if (!client.tell("scanamtdevice", { range: typed, progress: true, tcp: true })) {
       throw new Error("There is no connection to the server.");
     }
     setScan(begin(typed));
@@ -123,7 +193,7 @@ function Look({ group, close }: Props) {
       >
         <Input
           label="Addresses"
-          hint="192.168.1.0/24 or 192.168.1.10-192.168.1.50, at most 4,096"
+          hint="192.168.1.0/24 or 192.168.1.10-192.168.1.50, at most 4,096. Firmware from 16.1 on is found among 256 at most."
           value={range}
           onValue={setRange}
           maxLength={256}
@@ -156,7 +226,7 @@ function State({ scan }: { scan: Scan }) {
     case "done":
       return scan.found.length === 0 ? (
         <p class="muted">
-          Nobody answered. Firmware from 16.1 on does not answer scans: add it by its address.
+          Nobody answered. Firmware from 16.1 on answers only where no more than 256 addresses are scanned.
         </p>
       ) : (
         <p>

@@ -296,8 +296,28 @@ fn files_of_other_tools_become_devices() {
         let node = &added[0]["node"];
         assert_eq!(json!([node["name"], node["host"], node["intelamt"]]), expected);
     }
+    let with_id = |devices: Value| with(import(devices), &json!({"responseid": "R"}));
+    let answer = ask(
+        &admin,
+        &with_id(json!([{"fqdn": "A.example"}, {"fqdn": "b.example"},
+        {"fqdn": "B.EXAMPLE"}, {"fqdn": "localhost"}, 5])),
+    );
+    let outcomes: Vec<_> = answer[0]["outcomes"].as_array().unwrap().iter().collect();
+    assert_eq!((&answer[0]["added"], &answer[0]["responseid"]), (&json!(1), &json!("R")));
+    for (place, host, result) in [
+        (0, json!("A.example"), "Already there"),
+        (1, json!("b.example"), "ok"),
+        (2, json!("B.EXAMPLE"), "Already there"),
+        (3, Value::Null, "Invalid host"),
+        (4, Value::Null, "Invalid entry"),
+    ] {
+        let expected = json!({"entry": place + 1, "host": host, "result": result});
+        assert_eq!(outcomes[place], &expected);
+    }
+    assert_eq!(ask(&admin, &with_id(json!("x")))[0]["result"], "Invalid list");
+    heard(&admin);
     for nothing in [json!({}), json!("x"), json!({"computers": [{"host": "a"}]}), json!([])] {
         assert!(ask(&admin, &import(nothing)).is_empty() && events(&admin).is_empty());
     }
-    assert_eq!(world.hub.store.devices(&world.domain()).len(), 3);
+    assert_eq!(world.hub.store.devices(&world.domain()).len(), 4);
 }
