@@ -12,6 +12,7 @@ pub mod digest;
 pub mod inventory;
 pub mod lan;
 pub mod logs;
+pub mod policy;
 pub mod power;
 pub mod reach;
 pub mod redirection;

@@ -152,6 +152,30 @@ pub async fn open(
     Ok(reached)
 }
 
+/// The same through this very tunnel: what is meant for the computer a program runs on goes no other
+/// way.
+///
+/// # Errors
+/// Why there is none.
+pub async fn open_through(
+    hub: &Hub,
+    tunnel: &Rc<AmtTunnel>,
+    service: Service,
+) -> Result<Reached, Unreachable> {
+    let node = tunnel.node();
+    let access = hub.store.amt_access(&node);
+    let tls = access.as_ref().is_some_and(|access| access.tls);
+    let (plain, secure) = service.ports();
+    let port = if tls { secure } else { plain };
+    let route = Route { target: Target::Tunnel(tunnel.clone()), port, tls };
+    let pin = access.and_then(|access| access.pin);
+    let reached = within(connect(&route, false, pin)).await?;
+    if let (Some((certificate, _)), None) = (&reached.tls, pin) {
+        keep(hub, &node, *certificate);
+    }
+    Ok(reached)
+}
+
 async fn within<T>(work: impl Future<Output = Result<T, Unreachable>>) -> Result<T, Unreachable> {
     let late = async {
         Timer::after(CONNECT).await;

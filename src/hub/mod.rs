@@ -4,6 +4,7 @@
 //! room finds it here and puts a message into its mailbox; both publish events here.
 
 pub mod amt_facts;
+pub mod amt_home;
 pub mod amt_login;
 pub mod amt_merge;
 pub mod amt_script;
@@ -181,6 +182,7 @@ pub struct Hub {
     /// Devices whose Intel AMT answers on the local network.
     amt_on_lan: RefCell<std::collections::BTreeSet<NodeId>>,
     amt_watchers: RefCell<Vec<AmtWatcher>>,
+    amt_home: amt_home::Home,
     /// What became of the last connections of Intel AMT computers.
     pub amt_journal: RefCell<journal::Journal>,
 }
@@ -207,6 +209,7 @@ impl Hub {
             amt_power: RefCell::default(),
             amt_on_lan: RefCell::default(),
             amt_watchers: RefCell::default(),
+            amt_home: amt_home::Home::default(),
             amt_journal: RefCell::default(),
         })
     }

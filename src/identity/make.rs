@@ -9,7 +9,7 @@ use std::path::Path;
 use num_bigint_dig::RandPrime as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    KeyUsagePurpose, SanType, SignatureAlgorithm, date_time_ymd,
 };
 use rsa::pkcs8::EncodePrivateKey as _;
 use rsa::traits::PublicKeyParts as _;
@@ -191,7 +191,23 @@ fn read_back(dir: &Path, role: Role) -> Result<Pair, IdentityError> {
 }
 
 fn issuer(dir: &Path, root: &Pair) -> Result<Issuer<'static, KeyPair>, IdentityError> {
-    let key = key_pair(&Role::Root.key_path(dir), &root.key)?;
+    issuer_with(dir, root, &rcgen::PKCS_RSA_SHA384)
+}
+
+/// The root in `dir`, signing like this.
+pub(super) fn root_issuer(
+    dir: &Path,
+    algorithm: &'static SignatureAlgorithm,
+) -> Result<Issuer<'static, KeyPair>, IdentityError> {
+    issuer_with(dir, &read_back(dir, Role::Root)?, algorithm)
+}
+
+fn issuer_with(
+    dir: &Path,
+    root: &Pair,
+    algorithm: &'static SignatureAlgorithm,
+) -> Result<Issuer<'static, KeyPair>, IdentityError> {
+    let key = key_pair_with(&Role::Root.key_path(dir), &root.key, algorithm)?;
     let invalid =
         |e: rcgen::Error| IdentityError::Invalid(Role::Root.cert_path(dir), e.to_string());
     Issuer::from_ca_cert_der(leaf(dir, Role::Root, root)?, key).map_err(invalid)
@@ -199,6 +215,14 @@ fn issuer(dir: &Path, root: &Pair) -> Result<Issuer<'static, KeyPair>, IdentityE
 
 /// The RSA key in `path`, which signs.
 fn key_pair(path: &Path, key: &PrivateKeyDer<'static>) -> Result<KeyPair, IdentityError> {
+    key_pair_with(path, key, &rcgen::PKCS_RSA_SHA384)
+}
+
+fn key_pair_with(
+    path: &Path,
+    key: &PrivateKeyDer<'static>,
+    algorithm: &'static SignatureAlgorithm,
+) -> Result<KeyPair, IdentityError> {
     let invalid = |what: String| IdentityError::Invalid(path.to_owned(), what);
     let key = match key {
         PrivateKeyDer::Pkcs8(key) => key.clone_key(),
@@ -209,16 +233,19 @@ fn key_pair(path: &Path, key: &PrivateKeyDer<'static>) -> Result<KeyPair, Identi
         }
         _ => return Err(invalid("not RSA".into())),
     };
-    KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_RSA_SHA384)
-        .map_err(|e| invalid(e.to_string()))
+    KeyPair::from_pkcs8_der_and_sign_algo(&key, algorithm).map_err(|e| invalid(e.to_string()))
 }
 
 fn params(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);
-    params.not_before = date_time_ymd(2018, 1, 1);
-    params.not_after = date_time_ymd(2049, 12, 31);
+    (params.not_before, params.not_after) = validity();
     params
+}
+
+/// From when until when every certificate of this server is valid.
+pub(super) fn validity() -> (time::OffsetDateTime, time::OffsetDateTime) {
+    (date_time_ymd(2018, 1, 1), date_time_ymd(2049, 12, 31))
 }
 
 fn alternative_names(names: &Names) -> Vec<SanType> {
@@ -275,7 +302,7 @@ fn suffix() -> Result<String, IdentityError> {
     Ok(data_encoding::HEXLOWER.encode(&bytes))
 }
 
-fn make_error(error: impl std::fmt::Display) -> IdentityError {
+pub(super) fn make_error(error: impl std::fmt::Display) -> IdentityError {
     IdentityError::Make(error.to_string())
 }
 

@@ -16,6 +16,7 @@ use crate::amt::lan::Lan;
 use crate::control::{Control, CookieKeys, Proof, ServerFacts};
 use crate::files::Cabinet;
 use crate::hub::Hub;
+use crate::hub::amt_home::Destination;
 use crate::identity::password::Passwords;
 use crate::model::{DomainId, GroupId, Key48};
 use crate::relay;
@@ -151,6 +152,9 @@ impl App {
     pub fn refresh_facts(&self) {
         let facts = facts(&self.hub, &self.agents, self.port, &self.mps);
         self.relay.set_tls_hash(facts.tls_hash);
+        if let Some(host) = facts.mps_name.clone().filter(|_| facts.mps_port != 0) {
+            self.hub.amt_home().set_destination(Destination { host, number: facts.mps_port });
+        }
         self.control.set_facts(facts);
     }
 

@@ -275,6 +275,7 @@ async fn prepare_keys(app: Rc<App>, data: PathBuf, keys: Keys) {
         Ok(rsa) => {
             log::info!("agents may connect (ServerID {})", rsa.agent_server.id().hex());
             app.agents.set_server(rsa.agent_server);
+            app.hub.amt_home().set_root(identity::Root::new(data.clone(), &rsa.root));
             app.mps.set_root(rsa.root);
             app.refresh_facts();
         }

@@ -24,7 +24,7 @@ use super::client::{Client, Step};
 use super::http::Response;
 use super::soap::{Operation, Verb};
 use super::xml::Element;
-use crate::hub::{ByteStream, Hub};
+use crate::hub::{AmtTunnel, ByteStream, Hub, TunnelKind};
 use crate::model::NodeId;
 
 /// Time for an answer; the connection is opened in a time of its own.
@@ -108,6 +108,8 @@ pub struct Contact {
 /// See the module.
 pub struct Link {
     hub: Rc<Hub>,
+    /// The only way, if it must be this one.
+    tunnel: Option<Rc<AmtTunnel>>,
     node: NodeId,
     credentials: Credentials,
     open: Mutex<Open>,
@@ -141,7 +143,24 @@ impl Link {
         let client = Client::new(credentials.clone(), "amt", remembered);
         let (stream, contact) = (None, Contact::default());
         let open = Mutex::new(Open { client, stream, contact, next_id: 1 });
-        Self { hub, node, credentials, open, waiting: Cell::new(0) }
+        Self { hub, tunnel: None, node, credentials, open, waiting: Cell::new(0) }
+    }
+
+    /// A link that goes through this tunnel and no other way.
+    pub fn through(hub: Rc<Hub>, tunnel: Rc<AmtTunnel>, credentials: Credentials) -> Self {
+        Self { tunnel: Some(tunnel.clone()), ..Self::new(hub, tunnel.node(), credentials, None) }
+    }
+
+    /// Whether it reaches the firmware from within its computer.
+    pub fn is_from_within(&self) -> bool {
+        self.tunnel.as_ref().is_some_and(|tunnel| tunnel.kind == TunnelKind::Lms)
+    }
+
+    /// Ends the connection; the next request opens another one, by what is known then.
+    pub async fn hang_up(&self) {
+        let mut open = self.open.lock().await;
+        open.stream = None;
+        open.client.abandon();
     }
 
     /// The device.
@@ -318,7 +337,10 @@ impl Open {
     }
 
     async fn connect(&mut self, link: &Link) -> Result<Box<dyn ByteStream>, Failure> {
-        let reached = reach::open(&link.hub, &link.node, Service::Web, false).await;
+        let reached = match &link.tunnel {
+            Some(tunnel) => reach::open_through(&link.hub, tunnel, Service::Web).await,
+            None => reach::open(&link.hub, &link.node, Service::Web, false).await,
+        };
         match reached {
             Ok(reached) => {
                 self.contact.way = Some(reached.way);
