@@ -11,7 +11,7 @@ use std::io;
 use ring::digest;
 
 use crate::hub::ByteStream;
-use crate::tls::client;
+use crate::tls::client::{self, Proof};
 
 /// SHA-256 of a certificate in DER form.
 pub type Fingerprint = [u8; 32];
@@ -55,32 +55,54 @@ impl fmt::Display for By {
 /// # Errors
 /// What the transport or the firmware did wrong.
 pub async fn secure(stream: Box<dyn ByteStream>, by: By) -> io::Result<Secured> {
+    let (stream, shown, how) = secure_as(stream, by, None).await?;
+    let hash = digest::digest(&digest::SHA256, &shown);
+    let certificate = hash.as_ref().try_into().map_err(|_| no_certificate())?;
+    Ok(Secured { stream, certificate, how })
+}
+
+/// The same; firmware that asks who we are is shown `proof`. The certificate is in DER form.
+///
+/// # Errors
+/// As [`secure`].
+pub async fn secure_as(
+    stream: Box<dyn ByteStream>,
+    by: By,
+    proof: Option<Proof<'_>>,
+) -> io::Result<(Box<dyn ByteStream>, Vec<u8>, String)> {
     match by {
         By::Modern => {
-            let tls = client::connect(stream).await?;
-            let certificate = fingerprint(tls.certificate().map(AsRef::as_ref))?;
+            let tls = match proof {
+                Some(proof) => client::connect_as(stream, proof).await?,
+                None => client::connect(stream).await?,
+            };
+            let shown = tls.certificate().ok_or_else(no_certificate)?.to_vec();
             let how = tls.describe();
-            Ok(Secured { stream: Box::new(tls), certificate, how })
+            Ok((Box::new(tls), shown, how))
         }
-        By::Legacy => legacy(stream).await,
+        By::Legacy => legacy(stream, proof).await,
     }
 }
 
 #[cfg(feature = "legacy-amt")]
-async fn legacy(stream: Box<dyn ByteStream>) -> io::Result<Secured> {
-    let tls = crate::tls::legacy::connect(stream).await?;
-    let certificate = fingerprint(tls.peer_certificate().as_deref())?;
+async fn legacy(
+    stream: Box<dyn ByteStream>,
+    proof: Option<Proof<'_>>,
+) -> io::Result<(Box<dyn ByteStream>, Vec<u8>, String)> {
+    let tls = crate::tls::legacy::connect(stream, proof).await?;
+    let shown = tls.peer_certificate().ok_or_else(no_certificate)?;
     let how = tls.describe();
-    Ok(Secured { stream: Box::new(tls), certificate, how })
+    Ok((Box::new(tls), shown, how))
 }
 
 #[cfg(not(feature = "legacy-amt"))]
-async fn legacy(_: Box<dyn ByteStream>) -> io::Result<Secured> {
+async fn legacy(
+    _: Box<dyn ByteStream>,
+    _: Option<Proof<'_>>,
+) -> io::Result<(Box<dyn ByteStream>, Vec<u8>, String)> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-fn fingerprint(certificate: Option<&[u8]>) -> io::Result<Fingerprint> {
-    let none = || io::Error::new(io::ErrorKind::InvalidData, "no certificate was shown");
-    let hash = digest::digest(&digest::SHA256, certificate.ok_or_else(none)?);
-    hash.as_ref().try_into().map_err(|_| none())
+fn no_certificate() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "no certificate was shown")
 }

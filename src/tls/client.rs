@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 
 use super::{invalid, shown};
@@ -27,6 +27,15 @@ pub struct ClientStream<S> {
     outgoing: Vec<u8>,
     written: usize,
     ended: bool,
+}
+
+/// With what a client proves who it is.
+#[derive(Clone, Copy)]
+pub struct Proof<'a> {
+    /// The leaf first, DER.
+    pub chain: &'a [Vec<u8>],
+    /// Of the leaf.
+    pub key: &'a PrivateKeyDer<'static>,
 }
 
 /// Does the handshake; no name is asked for. The caller sets the time limit.
@@ -45,6 +54,27 @@ where
             CONFIG.get_or_init(|| made).clone()
         }
     };
+    connect_by(io, config).await
+}
+
+/// The same; whoever asks who we are is shown this. The handshake signs with an RSA key.
+///
+/// # Errors
+/// What the transport or the peer did wrong, or that the key is none.
+pub async fn connect_as<S>(io: S, proof: Proof<'_>) -> io::Result<ClientStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let chain = proof.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    let config = shown::builder().map_err(invalid)?;
+    let config = config.with_client_auth_cert(chain, proof.key.clone_key()).map_err(invalid)?;
+    connect_by(io, Arc::new(config)).await
+}
+
+async fn connect_by<S>(io: S, config: Arc<ClientConfig>) -> io::Result<ClientStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let nobody = ServerName::from(std::net::Ipv4Addr::UNSPECIFIED);
     let tls = ClientConnection::new(config, nobody).map_err(invalid)?;
     let mut stream = ClientStream { io, tls, outgoing: Vec::new(), written: 0, ended: false };

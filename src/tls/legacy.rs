@@ -13,10 +13,14 @@ use std::task::{Context as Task, Poll, ready};
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use openssl::error::ErrorStack;
+use openssl::pkey::PKey;
 use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslMode, SslOptions,
     SslStream, SslVersion,
 };
+use openssl::x509::X509;
+
+use super::client::Proof;
 
 /// What firmware of each generation has, best first; nothing with 3DES or RC4.
 const SUITES: &str = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:\
@@ -74,11 +78,12 @@ impl Context {
 }
 
 /// Connects to a server: does the handshake, with any version and without questions about the
-/// certificate, which the caller compares with the one it knows. The caller sets the time limit.
+/// certificate, which the caller compares with the one it knows. Who asks who we are is shown
+/// `proof`. The caller sets the time limit.
 ///
 /// # Errors
 /// What the transport or the peer did wrong.
-pub async fn connect<S>(io: S) -> io::Result<Stream<S>>
+pub async fn connect<S>(io: S, proof: Option<Proof<'_>>) -> io::Result<Stream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -89,6 +94,16 @@ where
     context.set_mode(SslMode::RELEASE_BUFFERS);
     // Firmware from before RFC 5746 cannot say that it renegotiates safely.
     context.set_options(SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
+    if let Some(Proof { chain, key }) = proof {
+        let mut chain = chain.iter();
+        if let Some(leaf) = chain.next() {
+            context.set_certificate(&*X509::from_der(leaf)?)?;
+        }
+        for der in chain {
+            context.add_extra_chain_cert(X509::from_der(der)?)?;
+        }
+        context.set_private_key(&*PKey::private_key_from_der(key.secret_der())?)?;
+    }
     let ssl = Ssl::new(&context.build())?;
     let mut stream = Stream { io, ssl: SslStream::new(ssl, Pipe::default())?, closing: false };
     loop {
