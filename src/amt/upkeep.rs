@@ -147,7 +147,7 @@ async fn log_in(room: &Rc<Room>, device: &Device) -> Result<(Rc<Link>, Identity)
     Err(refused)
 }
 
-/// The device's own login, then what its group would set.
+/// The device's own login, then what its group would set, then those of its domain.
 fn logins(room: &Room, device: &Device) -> Vec<Credentials> {
     let store = &room.hub.store;
     let own = store.amt_access(&device.id).filter(|access| !access.password.is_empty());
@@ -158,8 +158,17 @@ fn logins(room: &Room, device: &Device) -> Vec<Credentials> {
         let (user, password) = ("admin".to_owned(), policy.password.clone()?);
         Some(Credentials { user, password })
     });
-    let mut all: Vec<_> = own.into_iter().chain(common).collect();
-    all.dedup();
+    let config = room.hub.config();
+    let of_domain = config.domain(&device.id.domain).amt_manager.accounts.iter();
+    let of_domain = of_domain
+        .map(|account| (account.user.clone(), account.password.clone()))
+        .map(|(user, password)| Credentials { user, password });
+    let mut all = Vec::new();
+    for login in own.into_iter().chain(common).chain(of_domain) {
+        if !all.contains(&login) {
+            all.push(login);
+        }
+    }
     all
 }
 

@@ -6,6 +6,7 @@
 mod acme;
 mod activation;
 mod addresses;
+mod amt_manager;
 mod browser;
 mod features;
 mod parse;
@@ -26,6 +27,7 @@ use crate::model::{DomainId, Key48, SiteRights, Storage, UserGroupId, UserId, or
 pub use acme::{Acme, Challenge};
 pub use activation::{Activation, CertificateFiles, CertificateSource};
 pub use addresses::AddressRules;
+pub use amt_manager::{AmtAccount, AmtManager};
 pub use browser::{BrowserSettings, Framing, SameSite};
 pub use features::{GuestSharing, MyServer};
 pub use parse::{ConfigError, environment, load, parse};
@@ -303,6 +305,8 @@ pub struct Domain {
     pub recording: Option<Recording>,
     /// `AmtAcmActivation`: how computers with Intel AMT are activated.
     pub activation: Activation,
+    /// `amtManager`: how its Intel AMT is logged in to.
+    pub amt_manager: AmtManager,
     /// `limits.maxDevices`.
     pub max_devices: Option<usize>,
     /// `limits.maxAgentSessions`.

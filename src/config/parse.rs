@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::acme;
 use super::activation::activation;
 use super::addresses::{self, AddressRules};
+use super::amt_manager::amt_manager;
 use super::browser;
 use super::passwords;
 use super::place::{Problem, Warning};
@@ -525,6 +526,7 @@ fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
         agent_addresses: addresses(section, "agent"),
         recording: recording(section),
         activation: activation(section),
+        amt_manager: amt_manager(section),
         ..Domain::default()
     };
     features::read(section, &mut domain);

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    Activation, BrowserSettings, FactorRules, Framing, FrontUrl, PasswordRules, Place, Proxies,
-    SameSite, TokenRules, WarningKind,
+    Activation, AmtManager, BrowserSettings, FactorRules, Framing, FrontUrl, PasswordRules, Place,
+    Proxies, SameSite, TokenRules, WarningKind,
 };
 use crate::model::KeyPin;
 
@@ -205,6 +205,7 @@ fn every_supported_setting_arrives() {
         agent_addresses: AddressRules::default(),
         recording: None,
         activation: Activation::default(),
+        amt_manager: AmtManager::default(),
         max_devices: Some(1),
         max_agent_sessions: Some(2),
         max_user_accounts: Some(3),

@@ -27,6 +27,13 @@ impl Names {
     }
 }
 
+/// Keys of `amtManager` of a domain.
+pub(super) static AMT_MANAGER: Names = Names {
+    later: &["tlsrootcertificates", "wifiprofiles", "802.1x", "environmentdetection"],
+    guards: &[],
+    moot: &[],
+};
+
 /// No further names.
 pub(super) static NONE: Names = Names { later: &[], guards: &[], moot: &[] };
 
@@ -234,7 +241,6 @@ pub(super) static DOMAIN: Names = Names {
         "redirects",
         "httpheaders",
         "ipblockeduserredirect",
-        "amtmanager",
         "amtscanoptions",
         "smbios",
         "duo2factor",
