@@ -186,7 +186,7 @@ fn leaf<'a>(
 }
 
 /// What was just written, through the same door as everything else.
-fn read_back(dir: &Path, role: Role) -> Result<Pair, IdentityError> {
+pub(super) fn read_back(dir: &Path, role: Role) -> Result<Pair, IdentityError> {
     files::read(dir, role)?.ok_or_else(|| IdentityError::Half(role.cert_path(dir)))
 }
 
@@ -236,7 +236,7 @@ fn key_pair_with(
     KeyPair::from_pkcs8_der_and_sign_algo(&key, algorithm).map_err(|e| invalid(e.to_string()))
 }
 
-fn params(common_name: &str) -> CertificateParams {
+pub(super) fn params(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);
     (params.not_before, params.not_after) = validity();

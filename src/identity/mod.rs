@@ -5,6 +5,7 @@
 //! `root` (issues the next two), `agentserver` (agents pin its key for ever), `mpsserver` (Intel
 //! AMT), `webserver` (TLS for people and agents; may be replaced at any time).
 
+mod activation;
 pub mod certificate;
 pub mod cookie;
 mod describe;
@@ -18,6 +19,7 @@ pub mod totp;
 pub mod turns;
 pub mod webauthn;
 
+pub use activation::{Issued, issue_activation, root_certificate};
 pub use certificate::{AgentServer, WebCertificate, key_id};
 pub use describe::{Description, describe, describe_all};
 pub use files::{IdentityError, Role, write_private};
