@@ -48,11 +48,31 @@ pub fn path(folder: &Path, domain: &DomainId, wanted: &Activation) -> PathBuf {
 pub struct Line {
     /// ISO 8601, UTC, milliseconds.
     pub time: String,
-    /// `acmactivate`, `ccmactivate`, `amtpassword`; with `-success` or `-failed` what came of it.
+    /// `acmactivate`, `acmactivate-tls`, `ccmactivate`, `amtpassword`, `setupbin`; with `-success`
+    /// or `-failed` what came of it.
     pub action: String,
     /// The tenant; empty for the default one.
     pub domain: String,
-    /// UUID of the computer, with dashes.
+    /// The account that asked for it, in lines of no computer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userid: Option<String>,
+    /// The password of MEBx before, in clear text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldmebx: Option<String>,
+    /// And after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newmebx: Option<String>,
+    /// What firmware calls the root it is to trust.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rootname: Option<String>,
+    /// SHA-256 of that root, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// The DNS suffix that is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<String>,
+    /// UUID of the computer, with dashes; empty in lines of none.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub amt_uuid: String,
     /// Hash of the root that was used, hex.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +107,12 @@ pub struct Line {
     /// 0 in lines of admin control mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<u32>,
+    /// What programs of 2019 were given for it: any text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// and a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 impl std::fmt::Debug for Line {
@@ -166,7 +192,8 @@ pub fn passwords(path: &Path, uuid: &str, node: &str) -> Vec<String> {
 pub fn newest(path: &Path, count: usize) -> Vec<Line> {
     let text = tail(path).unwrap_or_default();
     let newest = lines(&text).rev().take(count);
-    newest.map(|line| Line { password: None, ..line }).collect()
+    let shown = |line| Line { password: None, oldmebx: None, newmebx: None, ..line };
+    newest.map(shown).collect()
 }
 
 fn lines(text: &str) -> impl DoubleEndedIterator<Item = Line> {
@@ -276,6 +303,44 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn every_kind_of_line_has_the_members_of_the_reference_in_its_order() {
+        // §4.7: action, then its members; what is in parentheses is more than MeshCentral writes.
+        let of_computer = "time action domain amtUuid amtRealm user password ipport nodeid meshid \
+                           computerName";
+        for (action, members) in [
+            (
+                "acmactivate",
+                "time action domain amtUuid certHash hashType amtRealm amtFqdn user password ipport \
+                 nodeid meshid computerName agentId tag name",
+            ),
+            ("ccmactivate", of_computer),
+            ("acmactivate-tls", of_computer),
+            (
+                "amtpassword",
+                "time action domain amtUuid amtRealm user password (nodeid) computerName",
+            ),
+            ("setupbin", "time action domain userid oldmebx newmebx rootname hash dns"),
+            ("ccmactivate-success", "time action domain amtUuid ipport meshid"),
+            ("acmactivate-success", "time action domain amtUuid ipport meshid"),
+            ("acmactivate-failed", "time action domain amtUuid ipport meshid"),
+        ] {
+            let member = |name: &str| {
+                let name = name.trim_matches(['(', ')']);
+                let value = match name {
+                    "action" => format!("\"{action}\""),
+                    "agentId" => "0".into(),
+                    name => format!("\"a {name}\""),
+                };
+                format!("\"{name}\":{value}")
+            };
+            let members: Vec<_> = members.split_whitespace().map(member).collect();
+            let text = format!("{{{}}}", members.join(","));
+            let line: Line = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&line).unwrap(), text);
+        }
     }
 
     #[test]

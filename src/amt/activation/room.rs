@@ -14,22 +14,28 @@ use std::time::{Duration, SystemTime};
 use async_executor::LocalExecutor;
 use async_io::Timer;
 
-use super::certificate::{self, Certificate, Loaded};
+use super::certificate::{self, Certificate, Hashes, Loaded};
+use super::state::State;
 use super::{log, visit};
 use crate::config::{Activation, CertificateFiles, Config};
 use crate::hub::{Hub, TunnelKind};
+use crate::identity;
 use crate::model::{DomainId, Millis, NodeId};
 
 /// How often the files are looked at.
 const WATCH: Duration = Duration::from_secs(30);
 /// Computers looked after at a time; the others wait.
 const VISITS: usize = 32;
+/// Certificates of our own root that are kept, 3 KB each: their keys take seconds on a board.
+const ISSUED: usize = 8;
 
 /// The room of one server.
 pub struct Room {
     hub: Rc<Hub>,
     folder: PathBuf,
     domains: RefCell<BTreeMap<DomainId, Rc<Equipment>>>,
+    /// Certificates of our own root, by DNS suffix.
+    issued: RefCell<BTreeMap<String, Arc<Certificate>>>,
     /// Devices somebody looks after at the moment.
     visited: RefCell<BTreeSet<NodeId>>,
 }
@@ -88,8 +94,13 @@ impl Equipment {
 impl Room {
     /// A room without certificates. `folder` is the data folder.
     pub fn new(hub: Rc<Hub>, folder: &Path) -> Rc<Self> {
-        let (domains, visited) = (RefCell::default(), RefCell::default());
-        Rc::new(Self { hub, folder: folder.to_owned(), domains, visited })
+        Rc::new(Self {
+            hub,
+            folder: folder.to_owned(),
+            domains: RefCell::default(),
+            issued: RefCell::default(),
+            visited: RefCell::default(),
+        })
     }
 
     /// Looks after every computer whose program brings its firmware here, from now on.
@@ -109,6 +120,39 @@ impl Room {
         let mut visited = self.visited.borrow_mut();
         let is_free = visited.len() < VISITS && visited.insert(node.clone());
         is_free.then(|| Seat { room: self.clone(), node: node.clone() })
+    }
+
+    /// A certificate of our own root for a computer that was told to trust it (`*` in MeshCentral):
+    /// it counts where none of the configuration does.
+    pub(super) async fn own_certificate(&self, state: &State) -> Option<Arc<Certificate>> {
+        let suffix = state.suffix.clone().filter(|suffix| is_name(suffix))?;
+        let (folder, roots) = (self.folder.clone(), state.roots.clone());
+        let kept = self.issued.borrow().get(&suffix).cloned();
+        let name = suffix.clone();
+        let issued = crate::pool::unblock(move || {
+            let root = Hashes::of(&identity::root_certificate(&folder).ok()??);
+            roots.iter().find_map(|hash| root.kind_of(hash))?;
+            // The folder may have got another root meanwhile.
+            if let Some(kept) = kept.filter(|kept| kept.root == root) {
+                return Some(kept);
+            }
+            let issued = identity::issue_activation(&folder, &name);
+            let issued = issued.map_err(|error| error.to_string()).and_then(|issued| {
+                let made = Certificate::of("own root", issued.chain, &issued.key, true);
+                made.map_err(|why| why.to_string())
+            });
+            issued
+                .inspect_err(|why| ::log::error!("no certificate for {name}: {why}"))
+                .ok()
+                .map(Arc::new)
+        });
+        let issued = issued.await?;
+        let mut kept = self.issued.borrow_mut();
+        if kept.len() >= ISSUED {
+            kept.pop_first();
+        }
+        kept.insert(suffix, issued.clone());
+        Some(issued)
     }
 
     /// Where the records are.
@@ -183,6 +227,15 @@ impl Room {
             Timer::after(WATCH).await;
         }
     }
+}
+
+/// Whether our root may sign for it: a computer says it, so it may be anything.
+fn is_name(suffix: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    (4..=253).contains(&suffix.len()) && suffix.split('.').all(is_label)
 }
 
 fn files(config: &Config, folder: &Path) -> Vec<PathBuf> {

@@ -12,6 +12,8 @@ const ROOTS_MAX: usize = 64;
 const TEXT_MAX: usize = 256;
 /// Hex digits of SHA-384: some programs report it with the length of SHA-512.
 const SHA384_DIGITS: usize = 96;
+/// From this version on firmware speaks TLS only.
+const TLS_ONLY: u32 = 19;
 
 /// Who may tell the firmware what to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,6 +148,11 @@ impl State {
             roots: reported.iter().take(ROOTS_MAX).filter_map(root).collect(),
             roots_reported: reported.len(),
         }
+    }
+
+    /// Whether the firmware speaks TLS only, also to programs on its computer.
+    pub fn is_tls_only(&self) -> bool {
+        self.major() >= TLS_ONLY
     }
 
     /// Major number of the firmware's version.

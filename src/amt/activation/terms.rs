@@ -33,10 +33,63 @@ pub struct Setting {
     pub policy: Option<AmtPolicy>,
     /// The certificates of the domain.
     pub certificates: Vec<Arc<Certificate>>,
-    /// Logins that may work, best first.
+    /// Logins that were set or worked before.
     pub logins: Vec<Login>,
+    /// Logins of the domain (`adminAccounts`).
+    pub accounts: Vec<Login>,
+    /// What the activation log has of this computer, newest first.
+    pub logged: Vec<Login>,
+    /// Whether it is set up over TLS.
+    pub over_tls: OverTls,
     /// What the program on the computer has reported.
     pub state: State,
+}
+
+/// When firmware is set up over TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverTls {
+    /// The owner forbids it.
+    Never,
+    /// Where there is no other way.
+    #[default]
+    WhereNeeded,
+    /// Where the firmware can.
+    WherePossible,
+}
+
+/// How a call reaches the firmware.
+pub struct Way {
+    /// Who calls.
+    pub login: Option<Login>,
+    /// On what.
+    pub channel: Channel,
+}
+
+/// A connection to the firmware from within.
+#[derive(Clone)]
+pub enum Channel {
+    /// HTTP.
+    Plain,
+    /// TLS with whatever certificate: it ends on the same computer, as the plain one does.
+    Tls,
+    /// TLS on which both sides prove who they are.
+    Introduced {
+        /// Who we are.
+        certificate: Arc<Certificate>,
+        /// The hash of the certificate the firmware has to show, lower-case hex.
+        hash: String,
+    },
+}
+
+impl Channel {
+    /// Whether what was opened for one can be used for the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Plain, Self::Plain) | (Self::Tls, Self::Tls) => true,
+            (Self::Introduced { hash, .. }, Self::Introduced { hash: other, .. }) => hash == other,
+            _ => false,
+        }
+    }
 }
 
 /// What is asked of the firmware.
@@ -69,6 +122,17 @@ pub enum Call {
     },
     /// See whether a login works.
     LogIn(Login),
+    /// Read the realm of `AMT_GeneralSettings` over TLS.
+    ReadRealm,
+    /// `SetAdminAclEntryEx` over TLS.
+    SetPassword {
+        /// MD5 of user, realm and password in base64.
+        password: String,
+    },
+    /// `SetMEBxPassword` over TLS.
+    SetMenuPassword(String),
+    /// `CommitChanges`, as the new administrator or over TLS.
+    Commit,
 }
 
 impl std::fmt::Debug for Call {
@@ -79,6 +143,10 @@ impl std::fmt::Debug for Call {
             Self::AdminSetup { .. } => "AdminSetup",
             Self::Setup { .. } => "Setup",
             Self::LogIn(_) => "LogIn",
+            Self::ReadRealm => "ReadRealm",
+            Self::SetPassword { .. } => "SetAdminAclEntryEx",
+            Self::SetMenuPassword(_) => "SetMEBxPassword",
+            Self::Commit => "CommitChanges",
         })
     }
 }
@@ -100,7 +168,10 @@ pub enum Answer {
     /// A method returned this; 0 is success.
     Returned(u32),
     /// The login works.
-    LoggedIn,
+    LoggedIn {
+        /// `DigestRealm`.
+        realm: String,
+    },
 }
 
 /// Why there is no answer.
@@ -127,8 +198,13 @@ pub enum Effect {
     Write(Box<Line>),
     /// Write this too; nothing waits for it.
     Note(Box<Line>),
-    /// A certificate is about to be used for this DNS suffix: tell people.
-    Requested(String),
+    /// A certificate is about to be used: tell people.
+    Requested {
+        /// For this DNS suffix.
+        suffix: String,
+        /// Over TLS.
+        over_tls: bool,
+    },
     /// The firmware was activated: keep login and realm.
     Activated(Login, String, Mode),
     /// This login works: keep it.
@@ -162,6 +238,12 @@ pub fn sentence(value: u32) -> &'static str {
         }
         6 | 38 => "too many changes were written to the memory of Intel AMT; wait a while",
         16 => "not permitted",
+        25 => "authentication failed",
+        28 => "the DNS suffix of the computer is not that of the certificate",
+        32 => "Intel AMT is in another state; stop its configuration or reset it in MEBx",
+        47..=49 => "Intel AMT is still making its key; try again in a minute",
+        2054 => "Intel AMT does not accept the password",
+        2057 => "Intel AMT wants a password for its own menu first; set one in MEBx",
         1024 => "disabled by policy",
         2063 => "Intel AMT does not accept the certificate",
         _ => "unknown error of Intel AMT",

@@ -9,10 +9,11 @@ use async_io::Timer;
 use futures_lite::future::{or, pending, poll_fn};
 use serde_json::{Map, Value, json};
 
-use super::flow::{Answer, Effect, Flow, Outcome, Setting, Silence, Who};
+use super::flow::{Answer, Effect, Flow, Outcome, OverTls, Setting, Silence, Who};
 use super::log;
+use super::matching::choose;
 use super::room::Room;
-use super::state::{Login, State};
+use super::state::{Login, Mode, State};
 use super::talk::Talk;
 use crate::hub::{AmtTunnel, Hub, Said};
 use crate::model::{AmtAccess, Device, Event, EventKind, NodeId};
@@ -37,7 +38,8 @@ pub(super) async fn run(room: Rc<Room>, tunnel: Rc<AmtTunnel>) {
     let state = State::read(&report);
     let Some(setting) = setting(&room, &tunnel, state).await else { return };
     let name = setting.state.computer.clone();
-    let mut visit = Visit { hub: room.hub().clone(), room, tunnel, node };
+    let is_tls_only = setting.state.is_tls_only();
+    let mut visit = Visit { hub: room.hub().clone(), room, tunnel, node, is_tls_only };
     visit.remember(&setting.state, None);
     match visit.follow(setting).await {
         Some(Outcome { is_success: true, text }) => {
@@ -84,6 +86,23 @@ async fn setting(room: &Room, tunnel: &AmtTunnel, state: State) -> Option<Settin
     let (asked, id) = (uuid.clone(), node.to_string());
     let logged = crate::pool::unblock(move || log::passwords(&path, &asked, &id)).await;
     let logged = logged.into_iter().map(|password| Login { user: ADMIN.into(), password });
+    let config = hub.config();
+    let manager = &config.domain(&node.domain).amt_manager;
+    let accounts = manager
+        .accounts
+        .iter()
+        .map(|account| Login { user: account.user.clone(), password: account.password.clone() });
+    let over_tls = match (manager.allows_tls, manager.activates_over_tls) {
+        (false, _) => OverTls::Never,
+        (true, false) => OverTls::WhereNeeded,
+        (true, true) => OverTls::WherePossible,
+    };
+    let mut certificates = equipment.certificates.clone();
+    let wants_admin = policy.as_ref().is_some_and(|policy| policy.kind >= 3);
+    if wants_admin && state.mode != Mode::Admin && choose(&certificates, &state, hub.now()).is_err()
+    {
+        certificates.extend(room.own_certificate(&state).await);
+    }
     let who = Who {
         domain: node.domain.to_string(),
         uuid,
@@ -94,8 +113,11 @@ async fn setting(room: &Room, tunnel: &AmtTunnel, state: State) -> Option<Settin
     Some(Setting {
         who,
         policy: policy.as_deref().cloned(),
-        certificates: equipment.certificates.clone(),
-        logins: kept.into_iter().chain(logged).collect(),
+        certificates,
+        logins: kept.into_iter().collect(),
+        accounts: accounts.collect(),
+        logged: logged.collect(),
+        over_tls,
         state,
     })
 }
@@ -105,6 +127,8 @@ struct Visit {
     hub: Rc<Hub>,
     tunnel: Rc<AmtTunnel>,
     node: NodeId,
+    /// The firmware speaks TLS only.
+    is_tls_only: bool,
 }
 
 /// A call under way; it gives the conversation back.
@@ -131,9 +155,9 @@ impl Visit {
                         let tunnel = &self.tunnel;
                         let new = || Box::new(Talk::new(tunnel.clone()));
                         let mut with = talk.take().unwrap_or_else(new);
-                        let local = flow.local();
+                        let way = flow.way(&call);
                         talking = Some(Box::pin(async move {
-                            let answer = with.perform(call, local).await;
+                            let answer = with.perform(call, way).await;
                             (with, answer)
                         }));
                     }
@@ -208,7 +232,7 @@ impl Visit {
     fn apply(&self, effect: Effect) {
         match effect {
             Effect::Tell(said) => self.tunnel.carrier.tell(&said),
-            Effect::Requested(suffix) => self.announce(&suffix),
+            Effect::Requested { suffix, over_tls } => self.announce(&suffix, over_tls),
             Effect::Works(login) => self.keep(login),
             Effect::Activated(login, realm, mode) => {
                 self.keep(login);
@@ -228,10 +252,12 @@ impl Visit {
     fn keep(&self, login: Login) {
         let Login { user, password } = login;
         let old = self.hub.store.amt_access(&self.node);
-        let is_same = old.is_some_and(|old| (&old.user, &old.password) == (&user, &password));
+        let is_same = old.is_some_and(|old| {
+            (&old.user, &old.password) == (&user, &password) && (old.tls || !self.is_tls_only)
+        });
         if !is_same {
             // Firmware makes itself another certificate when it is activated.
-            let access = AmtAccess::new(self.node.clone(), &user, &password, false);
+            let access = AmtAccess::new(self.node.clone(), &user, &password, self.is_tls_only);
             self.hub.store.put(access).later();
         }
     }
@@ -274,14 +300,15 @@ impl Visit {
         self.hub.publish(event);
     }
 
-    fn announce(&self, suffix: &str) {
+    fn announce(&self, suffix: &str, over_tls: bool) {
         let Some(device) = self.hub.store.device(&self.node) else { return };
-        let text = format!("Device requested Intel(R) AMT ACM activation, FQDN: {suffix}");
+        let (how, number) = if over_tls { ("ACM TLS", 111) } else { ("ACM", 58) };
+        let text = format!("Device requested Intel(R) AMT {how} activation, FQDN: {suffix}");
         let mut event = Event::new("amtactivate", device.id.domain.clone())
             .kind(EventKind::Node)
             .node(&device.id)
             .with("nodeid", device.id.to_string())
-            .with("msgid", 58)
+            .with("msgid", number)
             .with("msgArgs", vec![suffix])
             .with("msg", text);
         event.targets = self.hub.device_targets(&device);

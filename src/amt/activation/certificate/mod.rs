@@ -19,11 +19,12 @@ use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::oid_registry::OID_PKCS1_RSAENCRYPTION;
+use x509_parser::oid_registry::{OID_PKCS1_RSAENCRYPTION, OID_PKCS1_SHA384WITHRSA};
 
 use crate::config::{Activation, CertificateFiles};
 use crate::model::Millis;
 use crate::model::text::clamp;
+use crate::tls::client::Proof;
 
 /// Largest file that is read, in bytes.
 const FILE_MAX: u64 = 1 << 20;
@@ -50,6 +51,8 @@ pub struct Certificate {
     /// When the first certificate of the chain ends.
     pub expires: Millis,
     key: RsaKeyPair,
+    /// The same, for TLS.
+    der: PrivateKeyDer<'static>,
 }
 
 /// Hashes of one certificate in lower-case hex; firmware may know any of them.
@@ -240,6 +243,7 @@ impl Certificate {
         if leaf.public_key().algorithm.algorithm != OID_PKCS1_RSAENCRYPTION {
             return Err(Unusable::Key("It has to be RSA.".into()));
         }
+        let der = key.clone_key();
         let key = match key {
             PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
             PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
@@ -263,6 +267,7 @@ impl Certificate {
             expires: Millis(expires.saturating_mul(1000)),
             chain,
             key,
+            der,
         })
     }
 
@@ -275,6 +280,23 @@ impl Certificate {
         let mut signature = vec![0; self.key.public().modulus_len()];
         self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), data, &mut signature)?;
         Ok(signature)
+    }
+
+    /// The hash by which firmware is told whom to expect over TLS: of the leaf, lower-case hex,
+    /// SHA-256 or SHA-384, as the leaf was signed.
+    pub fn introduction(&self) -> String {
+        let leaf = self.chain.first().map(Vec::as_slice).unwrap_or_default();
+        let hashes = Hashes::of(leaf);
+        let signed = chain::parse(leaf).map(|leaf| leaf.signature_algorithm.algorithm);
+        match signed == Some(OID_PKCS1_SHA384WITHRSA) {
+            true => hashes.sha384,
+            false => hashes.sha256,
+        }
+    }
+
+    /// Chain and key, to prove over TLS who we are.
+    pub fn for_tls(&self) -> Proof<'_> {
+        Proof { chain: &self.chain, key: &self.der }
     }
 
     /// Whether firmware with a clock would refuse it.

@@ -7,26 +7,28 @@
 //!   └─► log in with what is known ◄───────────────────────── settle ◄────────────────────┘
 //! ```
 //!
+//! Firmware that is set up over TLS goes another way between `decide` and `settle`: [`secure`].
 //! The password is in the log before the firmware hears of it. When no answer comes to the last
 //! call, the firmware is asked what it is now; it is never set up twice. Whatever is cut off here is
 //! found at the next visit: by the state the computer reports, and by the passwords in the log.
 //! Source: amt-activation-and-lan §3 and §4.5.
 
+mod secure;
+mod setup;
+
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value, json};
 
-use super::certificate::Certificate;
-use super::log::Line;
 use super::matching::{Match, choose};
-use super::password;
 use super::state::{Login, Mode, State};
 use super::terms::sentence;
-pub use super::terms::{Answer, Call, Effect, Outcome, Setting, Silence, Who};
+pub use super::terms::{
+    Answer, Call, Channel, Effect, Outcome, OverTls, Setting, Silence, Way, Who,
+};
 use crate::model::Millis;
+use secure::Secure;
 
 /// Time for a program on the computer to answer.
 const PROGRAM: Duration = Duration::from_secs(60);
@@ -42,14 +44,7 @@ const READY: Duration = Duration::from_secs(40);
 const DEACTIVATED: Duration = Duration::from_secs(60);
 const ACTIVATED: Duration = Duration::from_secs(10);
 /// Most logins tried: firmware counts failures.
-const LOGINS: usize = 6;
-/// Length of nonces in bytes, and what a firmware may send.
-const NONCE: usize = 20;
-const NONCES: std::ops::RangeInclusive<usize> = 12..=64;
-/// Characters of a realm.
-const REALM: std::ops::RangeInclusive<usize> = 16..=256;
-/// From this version on firmware is set up over TLS only.
-const TLS_ONLY: u32 = 19;
+const LOGINS: usize = 10;
 const ADMIN: &str = "admin";
 
 #[derive(Debug, PartialEq)]
@@ -68,6 +63,15 @@ enum Step {
     /// So many certificates were taken.
     Certificates(usize),
     SettingUp,
+    /// The firmware was asked to let itself be set up over TLS.
+    Introducing,
+    /// TLS is made, and the realm read.
+    Securing,
+    SettingPassword,
+    SettingMenuPassword,
+    Committing,
+    /// What was begun is taken back.
+    Undoing,
     /// No answer came: does the new login work?
     Confirming,
     /// It does not: what is the firmware now?
@@ -91,6 +95,10 @@ enum Then {
     Settle,
     /// Log in with what was set.
     Manage,
+    /// Ask again to be let set it up over TLS.
+    Introduce,
+    /// Ask whether it is activated.
+    Confirm,
 }
 
 /// What is being set up.
@@ -111,7 +119,16 @@ pub struct Flow {
     attempt: Option<Attempt>,
     /// With which certificate; `None` is client control mode.
     found: Option<Match>,
+    /// What there is to a set-up over TLS.
+    secure: Option<Secure>,
+    /// What the program is told if the set-up fails, and the failure while that is under way.
+    takes_back: Option<&'static str>,
+    failed: Option<String>,
+    /// Times something was waited for.
+    tries: u8,
     has_deactivated: bool,
+    /// When something happened last.
+    now: Option<Instant>,
     time: Millis,
 }
 
@@ -125,7 +142,12 @@ impl Flow {
             effects: VecDeque::new(),
             attempt: None,
             found: None,
+            secure: None,
+            takes_back: None,
+            failed: None,
+            tries: 0,
             has_deactivated: false,
+            now: None,
             time: Millis(0),
         }
     }
@@ -143,7 +165,7 @@ impl Flow {
     /// Begins. `time` is the wall time, for lines of the log.
     pub fn begin(&mut self, now: Instant, time: Millis) {
         if self.step == Step::New {
-            self.time = time;
+            (self.now, self.time) = (Some(now), time);
             self.say("Checking Intel AMT state...");
             self.decide(now);
         }
@@ -153,6 +175,10 @@ impl Flow {
         let policy = self.policy();
         let State { is_activated, mode, .. } = self.setting.state;
         match (policy, is_activated, mode) {
+            // A set-up over TLS that was cut off before its end.
+            (2..=4, false, Mode::Client) if self.is_tls_only() && !self.has_deactivated => {
+                self.deactivate(now);
+            }
             (2..=4, false, _) => self.activate(now),
             (1, true, Mode::Client) => self.deactivate(now),
             (3 | 4, true, Mode::Client) if !self.has_deactivated => {
@@ -163,6 +189,13 @@ impl Flow {
                     Err(_) if gives_up => self.deactivate(now),
                     Err(_) => self.manage(now),
                 }
+            }
+            (1, true, Mode::Admin) => {
+                self.say(
+                    "Intel AMT is in admin control mode, which a group does not undo. Whoever means \
+                     it: `meshboard amt deactivate`, or MEBx.",
+                );
+                self.manage(now);
             }
             (0 | 1, false, _) => {
                 self.end(true, "Intel AMT is not activated; nothing is to be done.")
@@ -185,7 +218,14 @@ impl Flow {
             return self
                 .end(false, "The program on the computer reported no local login (OsAdmin).");
         }
-        self.found = None;
+        (self.found, self.secure) = (None, None);
+        if self.is_tls_only() && self.setting.over_tls == OverTls::Never {
+            return self.end(
+                false,
+                "Intel AMT 19 and later is set up over TLS only, which the configuration of this \
+                 server forbids (tlsConnections).",
+            );
+        }
         if self.policy() != 2 {
             match choose(&self.setting.certificates, state, self.time) {
                 Ok(_) if state.core_version == 0 => {
@@ -208,6 +248,11 @@ impl Flow {
         if self.found.is_none() {
             return self.read(now);
         }
+        if self.is_secure() {
+            self.say("Performing TLS ACM activation...");
+            self.tries = 0;
+            return self.introduce(now);
+        }
         self.say("Getting ready for ACM activation...");
         self.tell("stopConfiguration");
         self.wait(Step::Stopping, now, PROGRAM);
@@ -229,8 +274,11 @@ impl Flow {
         let fixed = self.setting.policy.as_ref().and_then(|policy| policy.password.clone());
         let fixed = fixed.map(|password| Login { user: ADMIN.into(), password });
         let given = self.setting.state.given.clone();
-        // What a person gave the program, what is known of the device, what the group has.
-        for login in given.into_iter().chain(self.setting.logins.clone()).chain(fixed) {
+        let Setting { logins: known, accounts, logged, .. } = &self.setting;
+        // What a person gave the program, what is known of the device, what the group has, what
+        // the domain has, what the log has.
+        let all = given.into_iter().chain(known.iter().cloned()).chain(fixed);
+        for login in all.chain(accounts.iter().cloned()).chain(logged.iter().cloned()) {
             if logins.len() < LOGINS && !logins.contains(&login) && !login.password.is_empty() {
                 logins.push_back(login);
             }
@@ -260,7 +308,7 @@ impl Flow {
 
     /// The program on the computer said something.
     pub fn heard(&mut self, said: &Map<String, Value>, now: Instant, time: Millis) {
-        self.time = time;
+        (self.now, self.time) = (Some(now), time);
         let action = said.get("action").and_then(Value::as_str).unwrap_or_default();
         let value = said.get("value");
         let number = value.and_then(Value::as_i64);
@@ -277,6 +325,11 @@ impl Flow {
             // How some versions say that the driver failed.
             (Step::Stopping, "stopConfiguration" | "startTlsHostConfig") => {
                 self.end(false, "The Intel ME driver of the computer does not answer.");
+            }
+            (Step::Introducing, "startTlsHostConfig") => self.introduced(value, now),
+            // Whatever came of it: nothing more can be done from here.
+            (Step::Undoing, "stopConfiguration" | "startTlsHostConfig" | "deactivate") => {
+                self.undone();
             }
             (Step::Deactivating, "deactivate") => match number {
                 Some(0) => self.deactivated(now),
@@ -298,6 +351,7 @@ impl Flow {
     fn deactivated(&mut self, now: Instant) {
         self.effects.push_back(Effect::Deactivated);
         self.setting.logins.clear();
+        self.setting.logged.clear();
         if self.policy() < 2 || (self.policy() == 3 && self.client_mode() == 1 && !self.fits()) {
             self.say("Deactivation successful.");
             return self.end(true, "Done.");
@@ -320,7 +374,8 @@ impl Flow {
                 self.wait(Step::Holding(Then::Read), now, READY);
             }
             Then::LookAgain => self.decide(now),
-            Then::Settle | Then::Manage | Then::Read => {
+            Then::Confirm => self.looked_after_commit(now),
+            _ => {
                 let mode = if self.found.is_some() { Mode::Admin } else { Mode::Client };
                 self.say(format!(
                     "Successfully activated in {} mode, holding 10 seconds...",
@@ -333,7 +388,7 @@ impl Flow {
 
     /// The firmware has answered the last call, or has not.
     pub fn answered(&mut self, answer: Result<Answer, Silence>, now: Instant, time: Millis) {
-        self.time = time;
+        (self.now, self.time) = (Some(now), time);
         match std::mem::replace(&mut self.step, Step::Over) {
             Step::Reading => self.has_read(answer, now),
             Step::Certificates(taken) => match answer {
@@ -341,12 +396,16 @@ impl Flow {
                 other => self.fail("Failed to set ACM certificate chain", &other),
             },
             Step::SettingUp => match answer {
-                Ok(Answer::Returned(0)) => self.activated(now),
+                Ok(Answer::Returned(0)) => self.has_set_up(now),
                 Err(Silence::Lost(_)) => self.confirm(now),
                 other => self.fail(self.failure(), &other),
             },
+            step @ (Step::Securing
+            | Step::SettingPassword
+            | Step::SettingMenuPassword
+            | Step::Committing) => self.answered_over_tls(step, answer, now),
             Step::Confirming => match answer {
-                Ok(Answer::LoggedIn) => self.activated(now),
+                Ok(Answer::LoggedIn { .. }) => self.has_set_up(now),
                 _ => self.call(Step::Rereading, Call::Read, now),
             },
             Step::Rereading => match answer {
@@ -354,19 +413,13 @@ impl Flow {
                     let lost = Err(Silence::Lost("no answer came".into()));
                     self.fail(self.failure(), &lost);
                 }
-                Ok(Answer::Read { .. }) => self.activated(now),
-                _ => {
-                    // The log has no word of what came of it: the next visit will find out.
-                    self.attempt = None;
-                    self.end(
-                        false,
-                        "It is not known whether Intel AMT was activated. Its password is in the \
-                         activation log and is tried when the computer connects again.",
-                    );
-                }
+                Ok(Answer::Read { .. }) => self.has_set_up(now),
+                _ => self.end_unknown(),
             },
             Step::LoggingIn(mut logins) => match (answer, logins.pop_front()) {
-                (Ok(Answer::LoggedIn), Some(login)) => {
+                (Ok(Answer::LoggedIn { realm }), Some(login)) => {
+                    let line = self.line_of_login(&login, realm).map(Box::new);
+                    self.effects.extend(line.map(Effect::Note));
                     self.effects.push_back(Effect::Works(login));
                     self.end(true, "Done.");
                 }
@@ -378,202 +431,38 @@ impl Flow {
         }
     }
 
-    fn has_read(&mut self, answer: Result<Answer, Silence>, now: Instant) {
-        let (realm, nonce, modes) = match answer {
-            Ok(Answer::Read { realm, nonce, modes, mode: Mode::None }) => (realm, nonce, modes),
-            Ok(Answer::Read { mode, .. }) => {
-                let text = format!("Intel AMT is activated already, in {} mode.", mode.short());
-                return self.end(false, text);
-            }
-            other => return self.fail("Failed to get Intel AMT state", &other),
-        };
-        let is_sound = REALM.contains(&realm.chars().count()) && NONCES.contains(&nonce.len());
-        if !is_sound {
-            return self.end(false, "Failed to get Intel AMT state: it makes no sense.");
-        }
-        if self.found.is_none() && modes != 2 {
-            return self.end(false, "Client control mode activation not allowed.");
-        }
-        let fixed = self.setting.policy.as_ref().filter(|policy| policy.kind != 4);
-        let fixed = fixed.and_then(|policy| policy.password.clone());
-        if fixed.as_deref().is_some_and(|password| !password::is_acceptable(password)) {
-            return self.end(
-                false,
-                "The password of the device group is none that Intel AMT takes: it needs 8 to 32 \
-                 characters with a digit, a small and a capital letter and a special character.",
-            );
-        }
-        let mut own_nonce = vec![0; NONCE];
-        let password = fixed.or_else(password::random);
-        let (Some(password), Ok(())) = (password, getrandom::fill(&mut own_nonce)) else {
-            return self.end(false, "The server has no random numbers.");
-        };
-        let signed = [nonce.as_slice(), &own_nonce].concat();
-        let login = Login { user: ADMIN.into(), password };
-        let found = self.found.clone();
-        let signs = found.is_some();
-        self.attempt = Some(Attempt { found, own_nonce, signature: Vec::new(), realm, login });
-        if signs {
-            self.effects.push_back(Effect::Sign(signed));
-            self.wait(Step::Signing, now, OURSELVES);
-        } else {
-            self.write(now);
-        }
-    }
-
-    /// The login that works on the computer itself, as it was last reported.
-    pub fn local(&self) -> Option<Login> {
-        self.setting.state.local.clone()
-    }
-
-    /// With which certificate [`Effect::Sign`] is meant.
-    pub fn certificate(&self) -> Option<Arc<Certificate>> {
-        self.found.as_ref().map(|found| found.certificate.clone())
-    }
-
-    /// The signature is there.
-    pub fn signed(&mut self, signature: Option<Vec<u8>>, now: Instant) {
-        if self.step != Step::Signing {
-            return;
-        }
-        match (signature, &mut self.attempt) {
-            (Some(signature), Some(attempt)) => {
-                attempt.signature = signature;
-                self.write(now);
-            }
-            _ => self.end(false, "Unable to perform signature."),
-        }
-    }
-
-    fn write(&mut self, now: Instant) {
-        if let Some(line) = self.line("") {
-            self.effects.push_back(Effect::Write(Box::new(line)));
-            self.wait(Step::Writing, now, OURSELVES);
-        }
-    }
-
-    /// A line about the attempt; with a suffix one that says what came of it.
-    fn line(&self, suffix: &str) -> Option<Line> {
-        let Attempt { found, realm, login, .. } = self.attempt.as_ref()?;
-        let who = &self.setting.who;
-        let some = |text: &str| Some(text.to_owned());
-        let action = if found.is_some() { "acmactivate" } else { "ccmactivate" };
-        let line = Line {
-            time: self.time.iso(),
-            action: format!("{action}{suffix}"),
-            domain: who.domain.clone(),
-            amt_uuid: who.uuid.clone(),
-            ipport: some(&who.remote),
-            meshid: some(&who.group),
-            ..Line::default()
-        };
-        if !suffix.is_empty() {
-            return Some(line);
-        }
-        Some(Line {
-            cert_hash: found.as_ref().map(|found| found.hash.clone()),
-            hash_type: found.as_ref().map(|found| found.kind.to_owned()),
-            amt_realm: some(realm),
-            amt_fqdn: found.as_ref().map(|found| found.suffix.clone()),
-            user: some(&login.user),
-            password: some(&login.password),
-            nodeid: some(&who.node),
-            computer_name: some(&self.setting.state.computer),
-            agent_id: found.as_ref().map(|_| 0),
-            ..line
-        })
-    }
-
-    /// The line is on the disk, or it is not; then nothing is activated.
-    pub fn written(&mut self, is_written: bool, now: Instant) {
-        if self.step != Step::Writing {
-            return;
-        }
-        let Some(attempt) = self.attempt.as_ref().filter(|_| is_written) else {
-            self.attempt = None;
-            return self.end(false, "Unable to log operation.");
-        };
-        if let Some(found) = &attempt.found {
-            self.effects.push_back(Effect::Requested(found.suffix.clone()));
-            self.say("Performing ACM activation...");
-            self.next_certificate(0, now);
-        } else {
-            self.say("Performing CCM activation...");
-            let password = self.hash();
-            self.call(Step::SettingUp, Call::Setup { password }, now);
-        }
-    }
-
-    /// What the firmware keeps of the password.
-    fn hash(&self) -> String {
-        let Some(Attempt { login, realm, .. }) = &self.attempt else { return String::new() };
-        let credentials = crate::amt::digest::Credentials {
-            user: login.user.clone(),
-            password: login.password.clone(),
-        };
-        HEXLOWER.encode(&crate::amt::digest::password_hash(&credentials, realm))
-    }
-
-    fn next_certificate(&mut self, taken: usize, now: Instant) {
-        let Some(Attempt { found: Some(found), own_nonce, signature, .. }) = &self.attempt else {
-            return;
-        };
-        let chain = &found.certificate.chain;
-        let Some(certificate) = chain.get(taken).cloned() else {
-            let (nonce, signature) = (BASE64.encode(own_nonce), BASE64.encode(signature));
-            let call = Call::AdminSetup { password: self.hash(), nonce, signature };
-            return self.call(Step::SettingUp, call, now);
-        };
-        let (is_leaf, is_root) = (taken == 0, taken + 1 == chain.len());
-        let call = Call::AddCertificate { certificate, is_leaf, is_root };
-        self.call(Step::Certificates(taken), call, now);
-    }
-
-    /// No answer came to the call that activates.
-    fn confirm(&mut self, now: Instant) {
-        let Some(login) = self.attempt.as_ref().map(|attempt| attempt.login.clone()) else {
-            return;
-        };
-        self.say("No answer came. Looking whether Intel AMT was activated...");
-        self.call(Step::Confirming, Call::LogIn(login), now);
-    }
-
-    fn activated(&mut self, now: Instant) {
-        let line = self.line("-success").map(Box::new);
-        self.effects.extend(line.map(Effect::Note));
-        let Some(Attempt { found, login, realm, .. }) = self.attempt.take() else { return };
-        let mode = if found.is_some() { Mode::Admin } else { Mode::Client };
-        self.setting.logins = vec![login.clone()];
-        self.effects.push_back(Effect::Activated(login, realm, mode));
-        self.tell("mestate");
-        self.wait(Step::Asking(Then::Settle), now, PROGRAM);
-    }
-
     /// Time has passed.
     pub fn expire(&mut self, now: Instant, time: Millis) {
         if self.until.is_none_or(|until| until > now) {
             return;
         }
-        (self.until, self.time) = (None, time);
+        (self.until, self.now, self.time) = (None, Some(now), time);
         match &self.step {
-            Step::Holding(then @ (Then::Look | Then::LookAgain)) => {
+            Step::Holding(then @ (Then::Look | Then::LookAgain | Then::Confirm)) => {
                 let then = *then;
                 self.tell("mestate");
                 self.wait(Step::Asking(then), now, PROGRAM);
             }
             Step::Holding(Then::Read) => self.read(now),
+            Step::Holding(Then::Introduce) => self.introduce(now),
             Step::Holding(_) => self.manage(now),
             // It is activated, whether its program says so or not.
             Step::Asking(Then::Settle) => self.looked(Then::Settle, now),
+            Step::Asking(Then::Confirm) => self.end_unknown(),
+            Step::Undoing => self.undone(),
             Step::SettingUp => self.confirm(now),
             Step::Reading
             | Step::Certificates(_)
+            | Step::Securing
+            | Step::SettingPassword
+            | Step::SettingMenuPassword
+            | Step::Committing
             | Step::Confirming
             | Step::Rereading
             | Step::LoggingIn(_) => {
                 self.answered(Err(Silence::Lost("it took too long".into())), now, time);
             }
-            Step::Stopping | Step::Asking(_) | Step::Deactivating => {
+            Step::Stopping | Step::Introducing | Step::Asking(_) | Step::Deactivating => {
                 self.end(false, "The program on the computer does not answer.");
             }
             Step::Signing | Step::Writing => {
@@ -584,16 +473,8 @@ impl Flow {
         }
     }
 
-    /// The text of a failure to set up.
-    fn failure(&self) -> &'static str {
-        match self.found {
-            Some(_) => "Failed to complete ACM activation",
-            None => "Failed to activate Intel AMT to CCM",
-        }
-    }
-
     fn fail(&mut self, what: &str, answer: &Result<Answer, Silence>) {
-        let mut text = match answer {
+        let text = match answer {
             Ok(Answer::Returned(value)) => {
                 format!("{what} (ERR/{value}): {}.", sentence(*value))
             }
@@ -601,15 +482,7 @@ impl Flow {
             Err(Silence::Credentials) => format!("{what} (401): the login is not accepted."),
             Err(Silence::Refused(why) | Silence::Lost(why)) => format!("{what}: {why}."),
         };
-        if answer.is_err() && self.setting.state.major() >= TLS_ONLY {
-            text += " Intel AMT 19 and later is set up over TLS only, which this server cannot do.";
-        }
         self.end(false, text);
-    }
-
-    fn call(&mut self, step: Step, call: Call, now: Instant) {
-        self.effects.push_back(Effect::Call(call));
-        self.wait(step, now, FIRMWARE);
     }
 
     fn wait(&mut self, step: Step, now: Instant, time: Duration) {
@@ -626,6 +499,17 @@ impl Flow {
         self.effects.push_back(Effect::Tell(json!({"action": "console", "msg": text})));
     }
 
+    /// Nobody can say what came of it; the next visit will find out.
+    fn end_unknown(&mut self) {
+        // The log has no word of what came of it, and nothing is taken back.
+        (self.attempt, self.takes_back) = (None, None);
+        self.end(
+            false,
+            "It is not known whether Intel AMT was activated. Its password is in the activation log \
+             and is tried when the computer connects again.",
+        );
+    }
+
     fn end(&mut self, is_success: bool, text: impl Into<String>) {
         let text = text.into();
         if !is_success {
@@ -633,6 +517,22 @@ impl Flow {
             self.effects.extend(line.map(Effect::Note));
         }
         self.attempt = None;
+        if let Some(action) = self.takes_back.take() {
+            self.failed = Some(text);
+            self.tell(action);
+            self.until = self.now.map(|now| now + PROGRAM);
+            return self.step = Step::Undoing;
+        }
+        self.over(is_success, text);
+    }
+
+    /// What was begun is taken back, or cannot be.
+    fn undone(&mut self) {
+        let text = self.failed.take().unwrap_or_default();
+        self.over(false, text);
+    }
+
+    fn over(&mut self, is_success: bool, text: String) {
         self.say(&*text);
         // Without it MeshCmd would wait for ever.
         self.tell("close");
@@ -642,5 +542,4 @@ impl Flow {
 }
 
 #[cfg(test)]
-#[path = "flow_tests.rs"]
 mod tests;

@@ -1,12 +1,18 @@
+use std::sync::Arc;
+
+use data_encoding::{BASE64, HEXLOWER};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
 use super::*;
+use crate::amt::activation::log::Line;
 use crate::amt::activation::testing::{self, VALID};
 use crate::amt::digest::{Credentials, password_hash};
 use crate::model::{AmtPolicy, DomainId, GroupId, Key48};
 
 const REALM: &str = "Digest:A4070000000000000000000000000000";
 const PASSWORD: &str = "P@ssw0rd1";
+/// The hash of the certificate firmware shows while it is set up over TLS.
+const SHOWN: &str = "e6d4a0ced5e938b57c01b9cadfed3245a4660ce5bc4188b48c33b3c4f6057480";
 
 /// A computer: its firmware, which checks what real firmware checks, and the program on it.
 struct Computer {
@@ -26,6 +32,12 @@ struct Computer {
     is_full: bool,
     /// The answer to this call is lost, after it was done or before.
     loses: Option<(&'static str, bool)>,
+    /// Set up over TLS: whom to expect, the password that is not committed, times it is busy,
+    /// whether its menu has to have a password.
+    expects: Option<String>,
+    pending: Option<String>,
+    busy: u8,
+    lacks_menu: bool,
     /// This call returns this.
     refuses: Option<(&'static str, u32)>,
     /// The server loses power before the effect of this number.
@@ -50,11 +62,22 @@ impl Computer {
             outcome: None,
             is_full: false,
             loses: None,
+            expects: None,
+            pending: None,
+            busy: 0,
+            lacks_menu: false,
             refuses: None,
             cut: usize::MAX,
             now,
             began: now,
         }
+    }
+
+    /// With firmware of this version.
+    fn of_version(version: &str) -> Self {
+        let mut computer = Self::new();
+        computer.state.version = version.into();
+        computer
     }
 
     fn activated(mode: Mode, password: &str) -> Self {
@@ -73,7 +96,10 @@ impl Computer {
             who,
             policy: Some(policy(kind, Some(PASSWORD))),
             certificates: vec![Arc::new(testing::certificate())],
-            logins: self.kept.iter().cloned().chain(logged).collect(),
+            logins: self.kept.clone(),
+            accounts: Vec::new(),
+            logged: logged.collect(),
+            over_tls: OverTls::WhereNeeded,
             state: self.state.clone(),
         };
         change(&mut setting);
@@ -113,7 +139,10 @@ impl Computer {
                 flow.written(!self.is_full, self.now);
             }
             Effect::Note(line) => self.seen.push(line.action.clone()),
-            Effect::Requested(suffix) => self.seen.push(format!("requested for {suffix}")),
+            Effect::Requested { suffix, over_tls } => {
+                let how = if over_tls { "TLS requested" } else { "requested" };
+                self.seen.push(format!("{how} for {suffix}"));
+            }
             Effect::Activated(login, realm, mode) => {
                 assert_eq!((mode, &*realm), (self.state.mode, REALM));
                 self.kept = vec![login];
@@ -130,10 +159,25 @@ impl Computer {
             self.seen.push(action.into());
         }
         let value = match action {
-            "stopConfiguration" => json!(std::mem::replace(&mut self.stopped, 3)),
+            "stopConfiguration" => {
+                let is_begun = self.expects.take().is_some();
+                self.pending = None;
+                let stopped = std::mem::replace(&mut self.stopped, 3);
+                json!(if is_begun { 0 } else { stopped })
+            }
+            "startTlsHostConfig" if self.busy > 0 => {
+                self.busy -= 1;
+                json!({"status": 48})
+            }
+            "startTlsHostConfig" => {
+                let vector = testing::vector("activation-acm-signature");
+                assert_eq!(said["hash"], vector["leaf_sha256"]);
+                (self.expects, self.pending) = (said["hash"].as_str().map(str::to_owned), None);
+                json!({"status": 0, "hash": SHOWN.to_uppercase()})
+            }
             "deactivate" if self.state.mode == Mode::Client => {
                 (self.state.is_activated, self.state.mode) = (false, Mode::None);
-                self.admin = None;
+                (self.admin, self.pending) = (None, None);
                 json!(0)
             }
             "deactivate" => json!(1),
@@ -148,7 +192,12 @@ impl Computer {
     fn report(&self) -> Value {
         let mut report = testing::vector("activation-json-control")["mei_state_example"].clone();
         report["Flags"] = self.state.mode.flags().into();
-        report["ProvisioningState"] = if self.state.is_activated { 2 } else { 0 }.into();
+        report["ProvisioningState"] = match (self.state.is_activated, &self.expects) {
+            (true, _) => 2.into(),
+            (false, Some(_)) => 1.into(),
+            (false, None) => 0.into(),
+        };
+        report["Versions"]["AMT"] = self.state.version.clone().into();
         report
     }
 
@@ -156,6 +205,7 @@ impl Computer {
         let name = format!("{call:?}");
         self.seen.push(name.clone());
         let loses = self.loses.filter(|(lost, _)| *lost == name);
+        self.reached(&call, &flow.way(&call));
         let lost = Err(Silence::Lost("the connection broke".into()));
         let answer = match (loses, self.refuses.filter(|(call, _)| *call == name)) {
             (Some((_, false)), _) => lost,
@@ -170,6 +220,27 @@ impl Computer {
         flow.answered(answer, self.now, VALID);
     }
 
+    /// Every call comes on the channel firmware takes it on, from whom it takes it.
+    fn reached(&self, call: &Call, way: &Way) {
+        let user = way.login.as_ref().map_or("", |login| &login.user);
+        let is_introduced = matches!(&way.channel, Channel::Introduced { certificate, hash }
+            if certificate.for_tls().chain == testing::certificate().chain && hash == SHOWN);
+        let is_tls_only = self.state.is_tls_only();
+        match call {
+            Call::ReadRealm | Call::SetPassword { .. } | Call::SetMenuPassword(_) => {
+                assert!(is_introduced && user == ADMIN, "{call:?}");
+            }
+            Call::Commit if self.expects.is_some() => assert!(is_introduced && user == ADMIN),
+            Call::Commit => {
+                assert!(matches!(way.channel, Channel::Tls) && user == ADMIN);
+                let login = way.login.as_ref().unwrap();
+                assert_eq!(self.admin, Some(hash(&login.password)));
+            }
+            _ if is_tls_only => assert!(matches!(way.channel, Channel::Tls), "{call:?}"),
+            _ => assert!(matches!(way.channel, Channel::Plain), "{call:?}"),
+        }
+    }
+
     /// As firmware does.
     fn answer(&mut self, call: Call) -> Result<Answer, Silence> {
         let value = match call {
@@ -180,10 +251,33 @@ impl Computer {
             }
             Call::LogIn(login) => {
                 return match self.admin.as_ref() == Some(&hash(&login.password)) {
-                    true => Ok(Answer::LoggedIn),
+                    true => Ok(Answer::LoggedIn { realm: REALM.into() }),
                     false => Err(Silence::Credentials),
                 };
             }
+            Call::ReadRealm => return Ok(Answer::LoggedIn { realm: REALM.into() }),
+            Call::SetPassword { password } => {
+                let hash = BASE64.decode(password.as_bytes()).unwrap();
+                self.pending = Some(HEXLOWER.encode(&hash));
+                0
+            }
+            Call::SetMenuPassword(_) => {
+                self.lacks_menu = false;
+                0
+            }
+            Call::Commit if self.lacks_menu => 2057,
+            Call::Commit => match (self.expects.take(), self.pending.take()) {
+                (Some(_), Some(password)) => {
+                    (self.state.is_activated, self.state.mode) = (true, Mode::Admin);
+                    self.admin = Some(password);
+                    0
+                }
+                (None, None) if self.state.mode == Mode::Client => {
+                    self.state.is_activated = true;
+                    0
+                }
+                _ => 2,
+            },
             Call::AddCertificate { certificate, is_leaf, is_root } => {
                 let chain = testing::certificate().chain;
                 assert_eq!(certificate, chain[self.taken.len()], "in order");
@@ -207,10 +301,11 @@ impl Computer {
     }
 
     fn set_up(&mut self, mode: Mode, password: String) -> u32 {
-        if self.state.is_activated {
+        if self.state.mode != Mode::None {
             return 2;
         }
-        (self.state.is_activated, self.state.mode) = (true, mode);
+        // From 19 on only what is committed holds.
+        (self.state.is_activated, self.state.mode) = (!self.state.is_tls_only(), mode);
         self.nonce = vec![9; 20];
         self.admin = Some(password);
         0
@@ -351,7 +446,9 @@ fn failures_are_sentences_people_can_act_on() {
         ),
         ("ACM certificate chain: the connection broke", loses("AddNextCertInChain"), same),
         ("Failed to get Intel AMT state: the connection broke", loses("Read"), same),
-        ("set up over TLS only", loses("Read"), |s| s.state.version = "19.0.5".into()),
+        ("server forbids (tlsConnections)", Computer::new(), |s| {
+            (s.state.version, s.over_tls) = ("19.0.5".into(), OverTls::Never)
+        }),
         ("it makes no sense", mute, same),
     ];
     for (text, mut computer, change) in cases {
@@ -377,23 +474,157 @@ fn a_lost_answer_is_asked_for_and_never_given_twice() {
 
 #[test]
 fn a_power_cut_at_any_step_is_mended_by_the_next_visit() {
-    for policy in [2, 3, 4] {
+    for (policy, version) in [(2, "16.1"), (3, "16.1"), (4, "16.1"), (2, "19.0"), (3, "19.0")] {
         let wanted = if policy == 2 { Mode::Client } else { Mode::Admin };
         let mut cuts = 0;
         for cut in 0..60 {
-            let mut computer = Computer { cut, ..Computer::new() };
+            let mut computer = Computer { cut, ..Computer::of_version(version) };
             // Without a fixed password, so that only the log knows what was set.
             let random = |setting: &mut Setting| setting.policy.as_mut().unwrap().password = None;
             computer.visit(policy, random);
             cuts += usize::from(computer.outcome.as_ref().unwrap().text == "the power is gone");
             computer.cut = usize::MAX;
             let outcome = computer.visit(policy, random).clone();
-            assert!(outcome.is_success, "cut {cut} with {policy}: {outcome:?}");
-            assert_eq!(computer.state.mode, wanted);
+            assert!(outcome.is_success, "cut {cut} with {policy}, {version}: {outcome:?}");
+            assert_eq!((computer.state.mode, computer.state.is_activated), (wanted, true));
             let known = &computer.kept[0].password;
             assert_eq!(computer.admin, Some(hash(known)), "its password is known");
         }
         assert!(cuts > 10, "the power went {cuts} times");
+    }
+}
+
+#[test]
+fn firmware_is_set_up_over_tls_where_it_must_be_or_the_owner_wants_it() {
+    for (version, over_tls, is_secure) in [
+        ("13.0", OverTls::WherePossible, false),
+        ("14.0", OverTls::WherePossible, true),
+        ("18.1", OverTls::WhereNeeded, false),
+        ("18.1", OverTls::Never, false),
+        ("19.0", OverTls::WhereNeeded, true),
+    ] {
+        let mut computer = Computer::of_version(version);
+        let outcome = computer.visit(3, |setting| setting.over_tls = over_tls).clone();
+        assert_eq!(outcome.text, "Done.", "{version}");
+        assert_eq!((computer.state.mode, &computer.admin), (Mode::Admin, &Some(hash(PASSWORD))));
+        assert_eq!(computer.count("startTlsHostConfig"), usize::from(is_secure), "{version}");
+        assert_eq!(computer.count("AdminSetup"), usize::from(!is_secure), "{version}");
+    }
+}
+
+#[test]
+fn over_tls_too_the_password_is_in_the_log_before_the_firmware_hears_of_it() {
+    let mut computer = Computer { busy: 2, lacks_menu: true, ..Computer::of_version("19.0.5") };
+    assert_eq!(computer.visit(3, |_| {}).text, "Done.");
+    assert_eq!(computer.now - computer.began, 2 * CLEARED / 3 + ACTIVATED, "it was busy twice");
+    let seen: Vec<_> = computer.seen.iter().map(String::as_str).collect();
+    let introduced = ["startTlsHostConfig"; 3];
+    let before = ["ReadRealm", "write", "TLS requested for lab.example.com"];
+    let after = ["SetAdminAclEntryEx", "CommitChanges", "SetMEBxPassword", "CommitChanges"];
+    let end = ["acmactivate-tls-success", "mestate", "LogIn", "close"];
+    assert_eq!(seen, [&introduced[..], &before, &after, &end].concat());
+    let line = serde_json::to_value(&computer.lines[0]).unwrap();
+    assert_eq!((&line["action"], &line["password"]), (&json!("acmactivate-tls"), &json!(PASSWORD)));
+    assert_eq!(line.get("certHash"), None, "as MeshCentral writes it");
+    assert_eq!(computer.kept[0].password, PASSWORD);
+}
+
+#[test]
+fn what_fails_over_tls_is_taken_back() {
+    let new = || Computer::of_version("19.0.5");
+    let refuses = |call, value| Computer { refuses: Some((call, value)), ..new() };
+    let lost = |call| Computer { loses: Some((call, false)), ..new() };
+    for (text, mut computer, policy) in [
+        ("status = 48: Intel AMT is still making its key", Computer { busy: 9, ..new() }, 3),
+        ("Unable to log operation.", Computer { is_full: true, ..new() }, 3),
+        ("ACM TLS connection: the connection broke", lost("ReadRealm"), 3),
+        ("set admin password (ERR/2054)", refuses("SetAdminAclEntryEx", 2054), 3),
+        ("set admin password: the connection broke", lost("SetAdminAclEntryEx"), 3),
+        (
+            "set MEBx password (ERR/36)",
+            Computer { lacks_menu: true, ..refuses("SetMEBxPassword", 36) },
+            3,
+        ),
+        ("complete ACM activation (ERR/1): internal error", refuses("CommitChanges", 1), 3),
+        ("complete ACM activation: no answer came", lost("CommitChanges"), 3),
+        ("activate Intel AMT to CCM (ERR/1)", refuses("CommitChanges", 1), 2),
+    ] {
+        let outcome = computer.visit(policy, |_| {}).clone();
+        assert!(!outcome.is_success && outcome.text.contains(text), "{text}: {outcome:?}");
+        assert_eq!((computer.state.mode, computer.state.is_activated), (Mode::None, false));
+        assert_eq!((&computer.expects, &computer.pending), (&None, &None), "{text}");
+        let undo = if policy == 2 { "deactivate" } else { "stopConfiguration" };
+        let last: Vec<_> = computer.seen.iter().rev().take(2).map(String::as_str).collect();
+        assert_eq!(last, ["close", undo], "{text}");
+        (computer.refuses, computer.busy, computer.is_full) = (None, 0, false);
+        assert!(computer.visit(policy, |_| {}).is_success, "after {text}");
+    }
+}
+
+#[test]
+fn an_answer_to_the_last_call_over_tls_may_be_lost() {
+    for (policy, mode) in [(2, Mode::Client), (3, Mode::Admin)] {
+        let mut computer = Computer::of_version("19.0.5");
+        computer.loses = Some(("CommitChanges", true));
+        assert_eq!(computer.visit(policy, |_| {}).text, "Done.", "it had been done");
+        assert_eq!((computer.state.mode, computer.count("CommitChanges")), (mode, 1));
+    }
+}
+
+#[test]
+fn what_programs_say_of_a_driver_that_fails_is_understood() {
+    for (value, text) in [
+        (json!({"state": -103}), "driver of the computer does not answer"),
+        (json!({"status": -100}), "status = -100: the computer has no Intel ME driver"),
+        (json!({"status": -101}), "status = -101: the program on the computer could not"),
+        (json!({"status": 1024}), "status = 1024: disabled by policy"),
+        (json!({"status": 0}), "was not told"),
+        (json!({"status": 0, "hash": "E4D0"}), "was not told"),
+        (json!(null), "driver of the computer does not answer"),
+    ] {
+        let mut flow = Flow::new(Setting {
+            who: Who::default(),
+            policy: Some(policy(3, None)),
+            certificates: vec![Arc::new(testing::certificate())],
+            logins: Vec::new(),
+            accounts: Vec::new(),
+            logged: Vec::new(),
+            over_tls: OverTls::WherePossible,
+            state: testing::state(),
+        });
+        let now = Instant::now();
+        flow.begin(now, VALID);
+        let answer = json!({"action": "startTlsHostConfig", "value": value});
+        flow.heard(answer.as_object().unwrap(), now, VALID);
+        assert_eq!(flow.deadline(), Some(now + PROGRAM), "for what was begun to be taken back");
+        flow.expire(now + PROGRAM, VALID);
+        let mut last = None;
+        while let Some(effect) = flow.next_effect() {
+            last = Some(effect);
+        }
+        let Some(Effect::End(outcome)) = last else { panic!("{last:?}") };
+        assert!(outcome.text.contains(text), "{value}: {}", outcome.text);
+    }
+}
+
+#[test]
+fn a_password_that_works_and_is_not_the_newest_of_the_log_is_logged() {
+    let login = |password: &str| Login { user: ADMIN.into(), password: password.into() };
+    for (logged, known, accounts, expected) in [
+        (vec![], vec![login(PASSWORD)], vec![], 0),
+        (vec![login(PASSWORD)], vec![], vec![], 0),
+        (vec![login("older")], vec![login(PASSWORD)], vec![], 1),
+        (vec![login("newer"), login(PASSWORD)], vec![], vec![], 1),
+        (vec![login("older")], vec![], vec![login("other"), login(PASSWORD)], 1),
+    ] {
+        let mut computer = Computer::activated(Mode::Client, PASSWORD);
+        let outcome = computer.visit(2, |setting| {
+            setting.policy.as_mut().unwrap().password = None;
+            (setting.logged, setting.logins) = (logged.clone(), known.clone());
+            setting.accounts = accounts.clone();
+        });
+        assert!(outcome.is_success, "{outcome:?}");
+        assert_eq!(computer.count("amtpassword"), expected, "{logged:?} {known:?}");
     }
 }
 
@@ -420,6 +651,9 @@ fn a_program_that_does_not_answer_is_not_waited_for_for_ever() {
         policy: Some(policy(3, None)),
         certificates: vec![Arc::new(testing::certificate())],
         logins: Vec::new(),
+        accounts: Vec::new(),
+        logged: Vec::new(),
+        over_tls: OverTls::WhereNeeded,
         state: testing::state(),
     });
     let now = Instant::now();
