@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::amt_setup::{AmtSetup, amt_setup};
 use super::read::Section;
 use super::table;
 use super::tree::Value;
@@ -45,15 +46,16 @@ impl fmt::Debug for AmtAccount {
     }
 }
 
-/// Reads the section.
-pub(super) fn amt_manager(domain: &Section<'_>) -> AmtManager {
-    let mut manager = AmtManager::default();
-    let Some(found) = domain.find("amtManager") else { return manager };
+/// Reads the section, with what firmware is set up with.
+pub(super) fn amt_manager(domain: &Section<'_>) -> (AmtManager, AmtSetup) {
+    let Some(found) = domain.find("amtManager") else { return Default::default() };
+    // MeshCentral takes anything but an object as an empty one.
     let Value::Table(_) = found.node.value else {
         domain.remark(&found, "ignored: expected an object { … }");
-        return manager;
+        return Default::default();
     };
-    let Some(section) = domain.section("amtManager") else { return manager };
+    let Some(section) = domain.section("amtManager") else { return Default::default() };
+    let mut manager = AmtManager::default();
     // Anything but these words is MeshCentral's default.
     let is = |name, word| {
         let found = section.find(name);
@@ -76,8 +78,9 @@ pub(super) fn amt_manager(domain: &Section<'_>) -> AmtManager {
             _ => section.remark(&found, "ignored: expected a list of { user, pass }"),
         }
     }
+    let setup = amt_setup(&section);
     section.finish(&table::AMT_MANAGER);
-    manager
+    (manager, setup)
 }
 
 fn account(entry: &Value) -> Option<AmtAccount> {

@@ -7,6 +7,7 @@ mod acme;
 mod activation;
 mod addresses;
 mod amt_manager;
+mod amt_setup;
 mod browser;
 mod features;
 mod parse;
@@ -28,6 +29,7 @@ pub use acme::{Acme, Challenge};
 pub use activation::{Activation, CertificateFiles, CertificateSource};
 pub use addresses::AddressRules;
 pub use amt_manager::{AmtAccount, AmtManager};
+pub use amt_setup::{AmtSetup, NetworkLogin, Supplicant, WirelessNetwork};
 pub use browser::{BrowserSettings, Framing, SameSite};
 pub use features::{GuestSharing, MyServer};
 pub use parse::{ConfigError, environment, load, parse};
@@ -307,6 +309,8 @@ pub struct Domain {
     pub activation: Activation,
     /// `amtManager`: how its Intel AMT is logged in to.
     pub amt_manager: AmtManager,
+    /// `amtManager`: what Intel AMT is set up with.
+    pub amt_setup: AmtSetup,
     /// `limits.maxDevices`.
     pub max_devices: Option<usize>,
     /// `limits.maxAgentSessions`.

@@ -485,6 +485,7 @@ fn domain_id(name: &str) -> Result<DomainId, &'static str> {
 
 fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
     let (passwords, factors, login_tokens) = passwords::read(section);
+    let (amt_manager, amt_setup) = amt_manager(section);
     let keys = |name| {
         let valid = |text: &str| {
             let fits = (1..=128).contains(&text.len());
@@ -526,7 +527,8 @@ fn domain(id: &DomainId, section: &Section<'_>) -> Domain {
         agent_addresses: addresses(section, "agent"),
         recording: recording(section),
         activation: activation(section),
-        amt_manager: amt_manager(section),
+        amt_manager,
+        amt_setup,
         ..Domain::default()
     };
     features::read(section, &mut domain);

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    Activation, AmtManager, BrowserSettings, FactorRules, Framing, FrontUrl, PasswordRules, Place,
-    Proxies, SameSite, TokenRules, WarningKind,
+    Activation, AmtManager, AmtSetup, BrowserSettings, FactorRules, Framing, FrontUrl,
+    PasswordRules, Place, Proxies, SameSite, TokenRules, WarningKind,
 };
 use crate::model::KeyPin;
 
@@ -206,6 +206,7 @@ fn every_supported_setting_arrives() {
         recording: None,
         activation: Activation::default(),
         amt_manager: AmtManager::default(),
+        amt_setup: AmtSetup::default(),
         max_devices: Some(1),
         max_agent_sessions: Some(2),
         max_user_accounts: Some(3),

@@ -199,6 +199,17 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// The objects in a list; `None` for what is none.
+    pub(super) fn sections(&self, name: &str) -> Vec<Option<Section<'t>>> {
+        let Some(Found { node, key }) = self.find(name) else { return Vec::new() };
+        let Value::List(nodes) = &node.value else { return Vec::new() };
+        let section = |(n, node): (usize, &'t Node)| match &node.value {
+            Value::Table(table) => Some(Section::new(format!("{key}[{n}]"), table, self.notes)),
+            _ => None,
+        };
+        nodes.iter().enumerate().map(section).collect()
+    }
+
     /// Warns of every key that has not been asked for, or is not enforced.
     pub(super) fn finish(self, names: &Names) {
         let asked = self.asked.into_inner();

@@ -28,11 +28,8 @@ impl Names {
 }
 
 /// Keys of `amtManager` of a domain.
-pub(super) static AMT_MANAGER: Names = Names {
-    later: &["tlsrootcertificates", "wifiprofiles", "802.1x", "environmentdetection"],
-    guards: &[],
-    moot: &[],
-};
+pub(super) static AMT_MANAGER: Names =
+    Names { later: &["tlsrootcertificates"], guards: &[], moot: &[] };
 
 /// No further names.
 pub(super) static NONE: Names = Names { later: &[], guards: &[], moot: &[] };
