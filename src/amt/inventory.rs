@@ -6,28 +6,26 @@
 
 use serde_json::{Map, Value, json};
 
-use super::wsman::{Element, Failure, Link, Operation};
+use super::wsman::{Element, Failure, Link};
 use crate::model::text::clamp;
 
 /// Longest text of the firmware that is kept.
 const TEXT_MAX: usize = 128;
-/// Users that are looked at; there can be 16.
-const USERS_MAX: usize = 32;
 
 /// A property as text, without the white space firmware fills it up with.
-fn text(element: &Element, name: &str) -> Option<String> {
+pub(super) fn text(element: &Element, name: &str) -> Option<String> {
     let text = element.property(name).map(str::trim).filter(|text| !text.is_empty());
     text.map(|text| clamp(text, TEXT_MAX))
 }
 
-fn set(map: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
+pub(super) fn set(map: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         map.insert(name.to_owned(), value.into());
     }
 }
 
 /// The one instance; what this firmware does not have, or refuses, is nothing.
-async fn maybe(link: &Link, class: &'static str) -> Result<Option<Element>, Failure> {
+pub(super) async fn maybe(link: &Link, class: &'static str) -> Result<Option<Element>, Failure> {
     match link.get(class).await {
         Ok(element) => Ok(Some(element)),
         Err(failure) if failure.is_refusal() => Ok(None),
@@ -36,7 +34,7 @@ async fn maybe(link: &Link, class: &'static str) -> Result<Option<Element>, Fail
 }
 
 /// All instances, likewise.
-async fn maybe_all(link: &Link, class: &'static str) -> Result<Vec<Element>, Failure> {
+pub(super) async fn maybe_all(link: &Link, class: &'static str) -> Result<Vec<Element>, Failure> {
     match link.list(class).await {
         Ok(elements) => Ok(elements),
         Err(failure) if failure.is_refusal() => Ok(Vec::new()),
@@ -164,56 +162,6 @@ pub async fn certificates(link: &Link) -> Result<Value, Failure> {
     Ok(each.collect())
 }
 
-/// Users of the firmware besides its administrator, with the realms they may use.
-///
-/// # Errors
-/// What became of it; those that cannot be read are left out.
-pub async fn users(link: &Link) -> Result<Value, Failure> {
-    let service = "AMT_AuthorizationService";
-    let listed = Operation::invoke(service, "EnumerateUserAclEntries").with("StartIndex", 1);
-    let handles: Vec<u32> = {
-        let listed = link.call(listed).await?;
-        listed.list("Handles").filter_map(|handle| handle.parse().ok()).take(USERS_MAX).collect()
-    };
-    let mut found = Vec::new();
-    for handle in handles {
-        let request = Operation::invoke(service, "GetUserAclEntryEx").with("Handle", handle);
-        let entry = match link.call(request).await {
-            Ok(entry) => entry,
-            Err(failure) if failure.is_refusal() => continue,
-            Err(failure) => return Err(failure),
-        };
-        let realms: Vec<u32> =
-            entry.list("Realms").filter_map(|realm| realm.parse().ok()).take(64).collect();
-        found.push(json!({
-            "handle": handle,
-            "name": text(&entry, "DigestUsername"),
-            "access": entry.number::<u8>("AccessPermission"),
-            "realms": realms,
-        }));
-    }
-    Ok(found.into())
-}
-
-/// Alarm clocks: when the firmware switches the computer on by itself.
-///
-/// # Errors
-/// What became of it.
-pub async fn alarms(link: &Link) -> Result<Value, Failure> {
-    let all = link.list("IPS_AlarmClockOccurrence").await?;
-    let each = all.iter().map(|alarm| {
-        let inner = |name: &str, kind: &str| alarm.child(name).and_then(|one| text(one, kind));
-        json!({
-            "id": text(alarm, "InstanceID"),
-            "name": text(alarm, "ElementName"),
-            "start": inner("StartTime", "Datetime"),
-            "interval": inner("Interval", "Interval"),
-            "once": alarm.is_true("DeleteOnCompletion"),
-        })
-    });
-    Ok(each.collect())
-}
-
 #[cfg(test)]
 mod tests {
     use futures_lite::future::block_on;
@@ -222,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::amt::room::Room;
-    use crate::amt::testing::{Firmware, output};
+    use crate::amt::testing::Firmware;
     use crate::hub::testing::{World, node_id};
 
     #[test]
@@ -248,39 +196,14 @@ mod tests {
     fn the_other_lists_are_read_from_what_real_firmware_said() {
         let (world, firmware) = (World::new(), Firmware::new());
         firmware.call_in(&world.hub, &node_id(1));
-        firmware.on("AMT_AuthorizationService.EnumerateUserAclEntries", |_, _| {
-            output("EnumerateUserAclEntries", 0, "<g:Handles>1</g:Handles><g:Handles>2</g:Handles>")
-        });
-        firmware.on("AMT_AuthorizationService.GetUserAclEntryEx", |_, body| {
-            let first = body.property("Handle") == Some("1");
-            let more = "<g:DigestUsername>$$uns</g:DigestUsername><g:AccessPermission>0\
-                        </g:AccessPermission><g:Realms>16</g:Realms>";
-            output("GetUserAclEntryEx", if first { 0 } else { 2053 }, more)
-        });
-        let alarm = "<g:IPS_AlarmClockOccurrence><g:InstanceID>a</g:InstanceID><g:ElementName>wake\
-             </g:ElementName><g:StartTime><h:Datetime>2026-01-02T03:04:00Z</h:Datetime></g:StartTime>\
-             <g:Interval><h:Interval>P1DT0H0M</h:Interval></g:Interval><g:DeleteOnCompletion>true\
-             </g:DeleteOnCompletion></g:IPS_AlarmClockOccurrence>";
         let certificate = "<g:AMT_PublicKeyCertificate><g:InstanceID>Intel(r) AMT Certificate: \
              Handle: 0</g:InstanceID><g:Subject>CN=a</g:Subject><g:Issuer>CN=b</g:Issuer>\
              <g:TrustedRootCertficate>true</g:TrustedRootCertficate><g:X509Certificate>MAA=\
              </g:X509Certificate></g:AMT_PublicKeyCertificate>";
-        for (class, instance) in
-            [("IPS_AlarmClockOccurrence", alarm), ("AMT_PublicKeyCertificate", certificate)]
-        {
-            firmware.instances.borrow_mut().insert(class.into(), vec![instance.into()]);
-        }
+        let class = "AMT_PublicKeyCertificate".to_owned();
+        firmware.instances.borrow_mut().insert(class, vec![certificate.into()]);
         let room = Room::new(world.hub.clone(), Rc::default());
         let link = room.link(&node_id(1)).unwrap();
-        assert_eq!(
-            block_on(users(&link)).unwrap(),
-            json!([{"handle": 1, "name": "$$uns", "access": 0, "realms": [16]}])
-        );
-        assert_eq!(
-            block_on(alarms(&link)).unwrap(),
-            json!([{"id": "a", "name": "wake", "start": "2026-01-02T03:04:00Z",
-                "interval": "P1DT0H0M", "once": true}])
-        );
         assert_eq!(
             block_on(certificates(&link)).unwrap(),
             json!([{"id": "Intel(r) AMT Certificate: Handle: 0", "subject": "CN=a",

@@ -6,6 +6,7 @@
 //! finds firmware on the server's own network.
 
 pub mod activation;
+pub mod alarms;
 pub mod boot;
 pub mod consent;
 pub mod digest;
@@ -13,6 +14,7 @@ pub mod inventory;
 pub mod lan;
 pub mod logs;
 pub mod policy;
+pub mod panel;
 pub mod power;
 pub mod reach;
 pub mod redirection;
@@ -24,5 +26,6 @@ pub mod settings;
 pub(crate) mod testing;
 pub mod tls;
 pub mod upkeep;
+pub mod users;
 pub mod watch;
 pub mod wsman;

@@ -5,11 +5,11 @@
 use super::consent;
 use super::wsman::{Element, Failure, Link, Operation};
 
-const REDIRECTION: &str = "AMT_RedirectionService";
+pub(super) const REDIRECTION: &str = "AMT_RedirectionService";
 /// Serial line and storage.
 const BOTH: u32 = 32771;
-const KVM: &str = "CIM_KVMRedirectionSAP";
-const CONSENT: &str = "IPS_OptInService";
+pub(super) const KVM: &str = "CIM_KVMRedirectionSAP";
+pub(super) const CONSENT: &str = "IPS_OptInService";
 const CLOCK: &str = "AMT_TimeSynchronizationService";
 /// Seconds the clock of the firmware may be wrong.
 const CLOCK_MAX: u64 = 10;
@@ -44,17 +44,33 @@ pub async fn identify(link: &Link) -> Result<Identity, Failure> {
 /// # Errors
 /// What became of it.
 pub async fn set_clock(link: &Link, now: u64) -> Result<bool, Failure> {
-    let read = link.call(Operation::invoke(CLOCK, "GetLowAccuracyTimeSynch")).await?;
-    let Some(theirs) = read.number::<u64>("Ta0") else { return Ok(false) };
+    let Some(theirs) = clock(link).await? else { return Ok(false) };
     if theirs.abs_diff(now) <= CLOCK_MAX {
         return Ok(false);
     }
+    write_clock(link, theirs, now).await?;
+    Ok(true)
+}
+
+/// Reads the clock, in seconds since 1970.
+///
+/// # Errors
+/// What became of it.
+pub async fn clock(link: &Link) -> Result<Option<u64>, Failure> {
+    let read = link.call(Operation::invoke(CLOCK, "GetLowAccuracyTimeSynch")).await?;
+    Ok(read.number("Ta0"))
+}
+
+/// Sets the clock to `now`; `theirs` is what was just read.
+///
+/// # Errors
+/// What became of it.
+pub async fn write_clock(link: &Link, theirs: u64, now: u64) -> Result<(), Failure> {
     let set = Operation::invoke(CLOCK, "SetHighAccuracyTimeSynch")
         .with("Ta0", theirs)
         .with("Tm1", now)
         .with("Tm2", now);
-    link.perform(set).await?;
-    Ok(true)
+    link.perform(set).await.map(drop)
 }
 
 /// Says that everything needs consent (`ALWAYS`), the desktop (1), or nothing (0), where that may

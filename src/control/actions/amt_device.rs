@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{Answer, Call, OnDevice};
 use crate::amt::room::Room;
 use crate::amt::wsman::{Failure, Link};
-use crate::amt::{boot, consent, inventory, logs, power};
+use crate::amt::{alarms, boot, consent, inventory, logs, panel, power, users};
+use crate::hub::TunnelKind;
 use crate::model::{Device, Event, EventKind, NodeId};
 
 const NO_AMT: &str = "Intel AMT is not managed by this server";
@@ -73,7 +74,7 @@ pub(super) fn read(call: &Call, on: OnDevice) -> Answer<'_> {
         let nodeid = node.to_string();
         let read = match asked.link(&node) {
             Ok(link) => {
-                let read = value(&link, what).await;
+                let read = value(&asked, &link, what).await;
                 asked.remember(&link);
                 read
             }
@@ -87,9 +88,10 @@ pub(super) fn read(call: &Call, on: OnDevice) -> Answer<'_> {
 }
 
 /// What can be read of a firmware.
-const READABLE: [&str; 10] = [
+const READABLE: [&str; 11] = [
     "power",
     "consent",
+    "settings",
     "hardware",
     "network",
     "software",
@@ -100,8 +102,12 @@ const READABLE: [&str; 10] = [
     "audit",
 ];
 
-async fn value(link: &Link, what: &str) -> Result<Value, Failure> {
+async fn value(room: &Room, link: &Link, what: &str) -> Result<Value, Failure> {
     Ok(match what {
+        "settings" => {
+            let tunnel = room.hub.amt_tunnel(link.node(), TunnelKind::Cira);
+            panel::read(link, || room.hub.now().seconds().0, tunnel.is_some()).await?
+        }
         "power" => {
             let power = power::read(link).await?;
             json!({"state": power.state, "offered": power.offered, "pwr": power.shown()})
@@ -111,8 +117,8 @@ async fn value(link: &Link, what: &str) -> Result<Value, Failure> {
         "network" => inventory::network(link).await?,
         "software" => inventory::software(link).await?,
         "certificates" => inventory::certificates(link).await?,
-        "users" => inventory::users(link).await?,
-        "alarms" => inventory::alarms(link).await?,
+        "users" => users::list(link).await?,
+        "alarms" => alarms::list(link).await?,
         "events" => json!(logs::events(link).await?),
         _ => json!(logs::audit(link).await?),
     })
@@ -172,7 +178,7 @@ pub(super) fn consent(call: &Call, on: OnDevice) -> Answer<'_> {
 }
 
 /// Tells who may see the device what is done with it, and the journal.
-fn announce(call: &Call, device: &Device, action: &'static str, what: &str) {
+pub(super) fn announce(call: &Call, device: &Device, action: &'static str, what: &str) {
     let event = call.device_event(action, device).with("what", what);
     call.hub().publish(Event { kind: Some(EventKind::Node), ..event.transient() });
     call.audit(format_args!("{action} {what} on {:?} ({})", device.name, device.id));

@@ -13,6 +13,7 @@ mod amt;
 mod amt_device;
 mod amt_lan;
 mod amt_policy;
+mod amt_set;
 mod call;
 mod chat;
 mod clipboard;

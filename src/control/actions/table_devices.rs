@@ -5,8 +5,8 @@ use super::Need::{Device, DeviceAnyOf, DeviceUnless, Devices, Group, Login};
 use super::Refusal::{SaysAs, Silent};
 use super::Wanted::Always;
 use super::{
-    Action, VISIBLE, action, add_devices, amt_device, amt_lan, amt_policy, clipboard, cookies,
-    import_amt, remote, report, says, server, share_link, shares, wake,
+    Action, VISIBLE, action, add_devices, amt_device, amt_lan, amt_policy, amt_set, clipboard,
+    cookies, import_amt, remote, report, says, server, share_link, shares, wake,
 };
 use crate::model::Rights;
 
@@ -51,6 +51,12 @@ pub(super) static ACTIONS: &[Action] = &[
         "amtconsent",
         Both,
         Device(Rights::REMOTE_CONTROL, amt_device::consent),
+        says("Invalid node id", "Invalid node id", "Access denied"),
+    ),
+    action(
+        "amtset",
+        Both,
+        Device(Rights::MANAGE_DEVICES, amt_set::set),
         says("Invalid node id", "Invalid node id", "Access denied"),
     ),
     // Sharing

@@ -287,6 +287,10 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
             let request = json!({"nodeid": node, "verb": "ask"});
             vec![(Each(vec![Rights::REMOTE_CONTROL]), Reaches, request)]
         }
+        "amtset" => {
+            let request = json!({"nodeid": node, "what": "clock"});
+            vec![(Each(vec![Rights::MANAGE_DEVICES]), Reaches, request)]
+        }
         "mpsjournal" => vec![(OnServer(SiteRights::FULL), Reads, json!({}))],
         "mpssetup" | "mpsscript" => {
             vec![(Each(vec![Rights::EDIT_GROUP]), Reads, json!({"meshid": group}))]

@@ -1,0 +1,267 @@
+//! Users of the firmware: who may log in to it, from where, and to do what.
+//!
+//! The firmware keeps no passwords but their digests, made with its own realm; a name is part of
+//! its digest, so a new name needs the password again. Users whose names begin with `$$` are the
+//! firmware's own. Source: Intel AMT SDK, "AMT_AuthorizationService"; amt-management §12.
+
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use super::activation::password;
+use super::digest::{Credentials, password_hash};
+use super::inventory::text;
+use super::settings;
+use super::wsman::{Element, Failure, Link, Operation};
+
+const SERVICE: &str = "AMT_AuthorizationService";
+/// Users that are looked at; there can be 16.
+const USERS_MAX: usize = 32;
+/// From where somebody may log in: over the local interface (0), the network (1), both (2).
+const ACCESS: [&str; 3] = ["local", "network", "any"];
+/// Realms there are; 1, 22 and 23 are not given to users.
+const REALMS: [u8; 21] =
+    [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 24];
+
+/// What is to be said of a user; `None` leaves it as it is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct User {
+    name: Option<String>,
+    password: Option<String>,
+    access: Option<u8>,
+    realms: Option<Vec<u8>>,
+    enabled: Option<bool>,
+}
+
+impl User {
+    /// Nothing is said.
+    pub fn unchanged() -> Self {
+        Self::default()
+    }
+
+    /// A name of 1 to 16 characters that is not one of the firmware's own.
+    pub fn named(self, name: &str) -> Option<Self> {
+        let fits = (1..=16).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_graphic())
+            && !name.contains(['"', ',', ':', '&', '<', '>', '(', ')'])
+            && !name.starts_with("$$");
+        fits.then(|| Self { name: Some(name.to_owned()), ..self })
+    }
+
+    /// A password as firmware takes them (see [`password::is_acceptable`]).
+    pub fn with_password(self, text: &str) -> Option<Self> {
+        password::is_acceptable(text).then(|| Self { password: Some(text.to_owned()), ..self })
+    }
+
+    /// From where: `local`, `network`, `any`.
+    pub fn from(self, word: &str) -> Option<Self> {
+        let number = ACCESS.iter().position(|one| *one == word)?;
+        Some(Self { access: u8::try_from(number).ok(), ..self })
+    }
+
+    /// What for: at least one realm there is, each once.
+    pub fn with_realms(self, numbers: &[u64]) -> Option<Self> {
+        let mut realms = Vec::new();
+        for number in numbers {
+            let realm = u8::try_from(*number).ok().filter(|realm| REALMS.contains(realm))?;
+            if !realms.contains(&realm) {
+                realms.push(realm);
+            }
+        }
+        (!realms.is_empty()).then_some(Self { realms: Some(realms), ..self })
+    }
+
+    /// Whether it may log in at all.
+    #[must_use]
+    pub fn enabled(self, enabled: bool) -> Self {
+        Self { enabled: Some(enabled), ..self }
+    }
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "User({:?})", self.name)
+    }
+}
+
+/// All users, the administrator first.
+///
+/// # Errors
+/// What became of it; those that cannot be read are left out.
+pub async fn list(link: &Link) -> Result<Value, Failure> {
+    let mut found = Vec::new();
+    if let Some(name) = administrator(link).await? {
+        let (access, realms) = ("any", [3]);
+        found.push(json!({
+            "name": name, "admin": true, "access": access, "realms": realms, "enabled": true,
+        }));
+    }
+    for handle in handles(link).await? {
+        let Some(entry) = unless_refused(entry(link, handle).await)? else { continue };
+        let asked = Operation::invoke(SERVICE, "GetAclEnabledState").with("Handle", handle);
+        let state = unless_refused(link.call(asked).await)?;
+        let access = entry.number::<usize>("AccessPermission").and_then(|n| ACCESS.get(n));
+        found.push(json!({
+            "handle": handle,
+            "name": text(&entry, "DigestUsername").or_else(|| text(&entry, "KerberosUserSid")),
+            "access": access,
+            "realms": realms_of(&entry),
+            // Firmware that does not say so lets everybody in.
+            "enabled": state.is_none_or(|state| state.is_true("Enabled")),
+        }));
+    }
+    Ok(found.into())
+}
+
+fn unless_refused(answer: Result<Element, Failure>) -> Result<Option<Element>, Failure> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(failure) if failure.is_refusal() => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn realms_of(entry: &Element) -> Vec<u32> {
+    entry.list("Realms").filter_map(|realm| realm.parse().ok()).take(64).collect()
+}
+
+async fn handles(link: &Link) -> Result<Vec<u32>, Failure> {
+    let mut found = Vec::new();
+    while found.len() < USERS_MAX {
+        let from = Operation::invoke(SERVICE, "EnumerateUserAclEntries");
+        let listed = link.call(from.with("StartIndex", found.len() + 1)).await?;
+        let before = found.len();
+        found.extend(listed.list("Handles").filter_map(|handle| handle.parse::<u32>().ok()));
+        let total = listed.number("TotalCount").unwrap_or_default();
+        if found.len() == before || found.len() >= total {
+            break;
+        }
+    }
+    found.truncate(USERS_MAX);
+    Ok(found)
+}
+
+async fn entry(link: &Link, handle: u32) -> Result<Element, Failure> {
+    link.call(Operation::invoke(SERVICE, "GetUserAclEntryEx").with("Handle", handle)).await
+}
+
+/// The administrator's name; `None` if the firmware does not tell.
+///
+/// # Errors
+/// What became of it.
+pub async fn administrator(link: &Link) -> Result<Option<String>, Failure> {
+    let answer = link.call(Operation::invoke(SERVICE, "GetAdminAclEntry")).await;
+    Ok(unless_refused(answer)?.and_then(|entry| text(&entry, "Username")))
+}
+
+/// What the firmware keeps of a password, in base64.
+///
+/// # Errors
+/// Its realm could not be read.
+async fn digest(link: &Link, user: &str, password: &str) -> Result<String, Failure> {
+    let realm = settings::identify(link).await?.realm;
+    if realm.is_empty() {
+        return Err(Failure::Unable("This Intel AMT does not tell its realm"));
+    }
+    let credentials = Credentials { user: user.to_owned(), password: password.to_owned() };
+    Ok(BASE64.encode(&password_hash(&credentials, &realm)))
+}
+
+/// Adds a user: name, password and realms are needed.
+///
+/// # Errors
+/// What became of it.
+pub async fn add(link: &Link, user: &User) -> Result<(), Failure> {
+    let (Some(name), Some(password), Some(realms)) = (&user.name, &user.password, &user.realms)
+    else {
+        return Err(Failure::Unable("A new user needs a name, a password and realms"));
+    };
+    if administrator(link).await?.as_ref() == Some(name) {
+        return Err(Failure::Unable("The administrator has this name"));
+    }
+    let request = Operation::invoke(SERVICE, "AddUserAclEntryEx")
+        .with("DigestUsername", name)
+        .with("DigestPassword", digest(link, name, password).await?)
+        .with("AccessPermission", user.access.unwrap_or(1));
+    let request = realms.iter().fold(request, |request, realm| request.with("Realms", realm));
+    link.perform(request).await?;
+    if user.enabled != Some(false) {
+        return Ok(());
+    }
+    for handle in handles(link).await? {
+        let entry = unless_refused(entry(link, handle).await)?;
+        if entry.is_some_and(|entry| entry.property("DigestUsername") == Some(name)) {
+            return enable(link, handle, false).await;
+        }
+    }
+    Err(Failure::Unable("The user was added, but could not be disabled"))
+}
+
+/// Changes a user.
+///
+/// # Errors
+/// What became of it.
+pub async fn change(link: &Link, handle: u32, user: &User) -> Result<(), Failure> {
+    let (present, before) = changeable(link, handle).await?;
+    let name = user.name.as_ref().unwrap_or(&before);
+    if *name != before && user.password.is_none() {
+        return Err(Failure::Unable("A new name needs a new password"));
+    }
+    if (&user.password, &user.access, &user.realms) != (&None, &None, &None) {
+        let mut request = Operation::invoke(SERVICE, "UpdateUserAclEntryEx").with("Handle", handle);
+        if let Some(password) = &user.password {
+            let digest = digest(link, name, password).await?;
+            request = request.with("DigestUsername", name).with("DigestPassword", digest);
+        }
+        let access = user.access.or_else(|| present.number("AccessPermission"));
+        request = request.with("AccessPermission", access.unwrap_or(1));
+        let kept = || realms_of(&present);
+        let realms = user.realms.as_ref().map(|all| all.iter().map(|n| (*n).into()).collect());
+        for realm in realms.unwrap_or_else(kept) {
+            request = request.with("Realms", realm);
+        }
+        link.perform(request).await?;
+    }
+    match user.enabled {
+        Some(enabled) => enable(link, handle, enabled).await,
+        None => Ok(()),
+    }
+}
+
+/// Removes a user.
+///
+/// # Errors
+/// What became of it.
+pub async fn remove(link: &Link, handle: u32) -> Result<(), Failure> {
+    changeable(link, handle).await?;
+    let request = Operation::invoke(SERVICE, "RemoveUserAclEntry").with("Handle", handle);
+    link.perform(request).await.map(drop)
+}
+
+async fn enable(link: &Link, handle: u32, enabled: bool) -> Result<(), Failure> {
+    let request = Operation::invoke(SERVICE, "SetAclEnabledState").with("Handle", handle);
+    link.perform(request.with("Enabled", enabled)).await.map(drop)
+}
+
+/// A user that is neither the firmware's nor the one this server logs in as, and its name.
+async fn changeable(link: &Link, handle: u32) -> Result<(Element, String), Failure> {
+    let entry = entry(link, handle).await?;
+    let name = text(&entry, "DigestUsername").unwrap_or_default();
+    if name.is_empty() || name.starts_with("$$") {
+        return Err(Failure::Unable("This user belongs to the firmware"));
+    }
+    if link.credentials().user == name {
+        return Err(Failure::Unable("This server logs in as this user"));
+    }
+    Ok((entry, name))
+}
+
+/// Gives the administrator another password.
+///
+/// # Errors
+/// What became of it.
+pub async fn set_administrator(link: &Link, name: &str, password: &str) -> Result<(), Failure> {
+    let request = Operation::invoke(SERVICE, "SetAdminAclEntryEx")
+        .with("Username", name)
+        .with("DigestPassword", digest(link, name, password).await?);
+    link.perform(request).await.map(drop)
+}
