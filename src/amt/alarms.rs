@@ -171,3 +171,117 @@ fn period(text: &str) -> Option<u64> {
     }
     Some(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use futures_lite::future::block_on;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::amt::room::Room;
+    use crate::amt::testing::{Firmware, output};
+    use crate::hub::testing::{World, node_id};
+
+    const NOW: u64 = 1_767_000_000;
+
+    fn world() -> (World, Rc<Firmware>, Rc<Link>) {
+        let (world, firmware) = (World::new(), Firmware::new());
+        firmware.call_in(&world.hub, &node_id(1));
+        firmware.instances.borrow_mut().insert(ALARM.into(), Vec::new());
+        firmware.on("AMT_AlarmClockService.AddAlarm", |firmware, body| {
+            let mut text = String::new();
+            let mut alarm = body.child("AlarmTemplate").unwrap().clone();
+            alarm.name = ALARM.into();
+            alarm.write(&mut text, "");
+            // As firmware says it: one prefix for the class.
+            let plain: String = text
+                .split_inclusive('>')
+                .map(|tag| {
+                    tag.split_once(" xmlns=").map_or(tag.into(), |(tag, _)| format!("{tag}>"))
+                })
+                .collect();
+            let marked = plain.replace("</", "\u{1}").replace('<', "<g:").replace('\u{1}', "</g:");
+            firmware.instances.borrow_mut().get_mut(ALARM).unwrap().push(marked);
+            output("AddAlarm", 0, "")
+        });
+        let link = Room::new(world.hub.clone(), Rc::default()).link(&node_id(1)).unwrap();
+        (world, firmware, link)
+    }
+
+    #[test]
+    fn an_alarm_is_set_as_it_was_captured_listed_and_taken_back() {
+        let (_world, firmware, link) = world();
+        let vectors = include_str!("../../tests/vectors/wsman-exchanges.json");
+        let vectors: Value = serde_json::from_str(vectors).unwrap();
+        let exchanges = vectors["exchanges"].as_array().unwrap();
+        let captured = exchanges.iter().find(|one| one["step"] == "addalarm").unwrap();
+        let captured = Element::parse(captured["request_xml"].as_str().unwrap()).unwrap();
+        let daily = Alarm::new("wake1", 1_767_323_040, 86_400, true, NOW).unwrap();
+        block_on(add(&link, &daily)).unwrap();
+        let body = firmware.bodies.borrow().last().cloned().unwrap();
+        assert_eq!(Some(&body), captured.child("Body").unwrap().children.first());
+        // Seconds are none of an alarm: it rings at the next full minute.
+        let once = Alarm::new("at night", 1_767_323_041, 0, false, NOW).unwrap();
+        block_on(add(&link, &once)).unwrap();
+        assert_eq!(
+            block_on(list(&link)).unwrap(),
+            json!([
+                {"name": "wake1", "start": 1_767_323_040, "interval": 86_400, "removed": true},
+                {"name": "at night", "start": 1_767_323_100, "interval": 0, "removed": false},
+            ])
+        );
+        let why = |outcome: Result<(), Failure>| outcome.unwrap_err().to_string();
+        assert!(why(block_on(add(&link, &once))).contains("of this name already"));
+        block_on(remove(&link, "wake1")).unwrap();
+        assert_eq!(block_on(list(&link)).unwrap().as_array().unwrap().len(), 1);
+        assert!(why(block_on(remove(&link, "wake1"))).contains("no alarm of this name"));
+        for n in 0..4 {
+            let alarm = Alarm::new(&format!("a{n}"), NOW + 60, 60, true, NOW).unwrap();
+            block_on(add(&link, &alarm)).unwrap();
+        }
+        let sixth = Alarm::new("sixth", NOW + 60, 60, true, NOW).unwrap();
+        assert!(why(block_on(add(&link, &sixth))).contains("five alarms"));
+    }
+
+    #[test]
+    fn alarms_have_a_name_a_time_to_come_and_whole_minutes_between() {
+        for (name, start, interval, fits) in [
+            ("a", NOW + 1, 0, Ok(())),
+            ("a b_c-9", START_MAX, INTERVAL_MAX, Ok(())),
+            ("", NOW + 1, 0, Err("Invalid name")),
+            (" a", NOW + 1, 0, Err("Invalid name")),
+            ("a\n", NOW + 1, 0, Err("Invalid name")),
+            (&*"x".repeat(33), NOW + 1, 0, Err("Invalid name")),
+            ("a", NOW, 0, Err("The alarm is in the past")),
+            ("a", START_MAX + 1, 0, Err("Invalid start")),
+            ("a", u64::MAX, 0, Err("Invalid start")),
+            ("a", NOW + 1, 61, Err("Invalid interval")),
+            ("a", NOW + 1, INTERVAL_MAX + 60, Err("Invalid interval")),
+        ] {
+            let made = Alarm::new(name, start, interval, false, NOW);
+            assert_eq!(made.map(drop), fits, "{name:?} {start} {interval}");
+        }
+        for (text, seconds) in [
+            ("P1DT0H0M", Some(86_400)),
+            ("P0DT1H30M", Some(5400)),
+            ("P2D", Some(172_800)),
+            ("PT5M0S", Some(300)),
+            ("P1M", None),
+            ("1D", None),
+            ("PT-5M", None),
+            ("P99999999999999999999D", None),
+            ("P999999999999999999D", None),
+        ] {
+            assert_eq!(period(text), seconds, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_time_of_firmware_makes_reading_panic(text in "[P0-9DTHMSZ:.+-]{0,30}|\\PC{0,30}") {
+            let _ = (period(&text), seconds(&text));
+        }
+    }
+}

@@ -9,6 +9,7 @@
 
 use super::consent;
 use super::power::{self, Wish, offers};
+use super::recovery::{self, Image};
 use super::wsman::{Failure, Link, Operation};
 
 const SETTINGS: &str = "AMT_BootSettingData";
@@ -29,7 +30,7 @@ const READ_ONLY: &[&str] = &[
 const CONFIGURATION: &str = "Intel(r) AMT: Boot Configuration 0";
 
 /// Where to start from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The setup of the BIOS; with its picture on the serial line if wanted.
     Setup {
@@ -49,6 +50,8 @@ pub enum Target {
     },
     /// As always, with its picture on the serial line.
     Serial,
+    /// An image on a web server ([`super::recovery`]).
+    Https(Image),
 }
 
 impl Target {
@@ -68,28 +71,29 @@ impl Target {
     }
 
     /// Properties of the settings that are true for it.
-    fn switches(self) -> &'static [&'static str] {
+    fn switches(&self) -> &'static [&'static str] {
         match self {
             Self::Setup { serial: false } => &["BIOSSetup"],
             Self::Setup { serial: true } => &["BIOSSetup", "UseSOL"],
             Self::Redirected { .. } => &["UseIDER"],
             Self::Serial => &["UseSOL"],
-            Self::Network | Self::Disk | Self::Optical => &[],
+            Self::Network | Self::Disk | Self::Optical | Self::Https(_) => &[],
         }
     }
 
     /// The source to start from, where it is named.
-    fn source(self) -> Option<&'static str> {
+    fn source(&self) -> Option<&'static str> {
         match self {
             Self::Network => Some("Intel(r) AMT: Force PXE Boot"),
             Self::Disk => Some("Intel(r) AMT: Force Hard-drive Boot"),
             Self::Optical => Some("Intel(r) AMT: Force CD/DVD Boot"),
+            Self::Https(_) => Some(recovery::SOURCE),
             _ => None,
         }
     }
 
     /// What the firmware has to be capable of.
-    fn capabilities(self) -> &'static [&'static str] {
+    fn capabilities(&self) -> &'static [&'static str] {
         match self {
             Self::Setup { serial: false } => &["BIOSSetup"],
             Self::Setup { serial: true } => &["BIOSSetup", "SOL"],
@@ -98,6 +102,7 @@ impl Target {
             Self::Optical => &["ForceCDorDVDBoot"],
             Self::Redirected { .. } => &["IDER"],
             Self::Serial => &["SOL"],
+            Self::Https(_) => &["ForceUEFIHTTPSBoot"],
         }
     }
 }
@@ -106,7 +111,7 @@ impl Target {
 ///
 /// # Errors
 /// What became of it; nothing is started if a step before that fails.
-pub async fn start(link: &Link, target: Target) -> Result<(), Failure> {
+pub async fn start(link: &Link, target: &Target) -> Result<(), Failure> {
     prepare(link, target).await?;
     let power = power::read(link).await?;
     power::change(link, if power.is_off() { Wish::On } else { Wish::Reset }).await
@@ -116,7 +121,7 @@ pub async fn start(link: &Link, target: Target) -> Result<(), Failure> {
 ///
 /// # Errors
 /// What became of it.
-pub async fn prepare(link: &Link, target: Target) -> Result<(), Failure> {
+pub async fn prepare(link: &Link, target: &Target) -> Result<(), Failure> {
     // Else it would be refused half-way, each firmware in its own words.
     if consent::is_missing(link).await? {
         return Err(Failure::Unable("The user at the computer has to consent first"));
@@ -130,6 +135,9 @@ pub async fn prepare(link: &Link, target: Target) -> Result<(), Failure> {
         return Err(Failure::Unable("This computer cannot start from there"));
     }
     let mut settings = link.get(SETTINGS).await?;
+    if let Target::Https(_) = target {
+        recovery::check(link, capabilities.as_ref(), &settings).await?;
+    }
     settings.remove(READ_ONLY);
     let switches = [
         "BIOSPause",
@@ -152,8 +160,11 @@ pub async fn prepare(link: &Link, target: Target) -> Result<(), Failure> {
     if settings.child("UefiBootNumberOfParams").is_some() {
         settings.set("UefiBootNumberOfParams", 0);
     }
-    let optical = matches!(target, Target::Redirected { optical: true });
+    let optical = *target == Target::Redirected { optical: true };
     settings.set("IDERBootDevice", u8::from(optical));
+    if let Target::Https(image) = target {
+        image.describe(&mut settings);
+    }
     link.perform(order(None)).await?;
     link.put(SETTINGS, settings, None).await?;
     let choice = Operation::invoke("CIM_BootService", "SetBootConfigRole")
@@ -210,7 +221,7 @@ mod tests {
             for name in target.capabilities() {
                 firmware.change("AMT_BootCapabilities", name, all);
             }
-            block_on(start(&link, target)).unwrap();
+            block_on(start(&link, &target)).unwrap();
             let said = firmware.said.borrow().clone();
             let acts: Vec<_> = said
                 .iter()
@@ -252,19 +263,20 @@ mod tests {
             .on("CIM_BootService.SetBootConfigRole", |_, _| output("SetBootConfigRole", 2081, ""));
         let room = Room::new(world.hub.clone(), Rc::default());
         let link = room.link(&node_id(1)).unwrap();
-        let failure = block_on(start(&link, Target::Setup { serial: false })).unwrap_err();
+        let setup = Target::Setup { serial: false };
+        let failure = block_on(start(&link, &setup)).unwrap_err();
         let Failure::Refused(refused) = failure else { panic!("{failure}") };
         assert!(refused.wants_consent());
         assert!(!firmware.said.borrow().iter().any(|name| name.contains("RequestPower")));
         firmware.change("IPS_OptInService", "OptInRequired", "4294967295");
         firmware.take_said();
-        let failure = block_on(start(&link, Target::Setup { serial: false })).unwrap_err();
+        let failure = block_on(start(&link, &setup)).unwrap_err();
         assert_eq!(failure.to_string(), "The user at the computer has to consent first");
         assert_eq!(firmware.take_said(), ["IPS_OptInService.Get"]);
         firmware.change("IPS_OptInService", "OptInState", "3");
         firmware.change("AMT_BootCapabilities", "ForcePXEBoot", "false");
         firmware.take_said();
-        let failure = block_on(start(&link, Target::Network)).unwrap_err();
+        let failure = block_on(start(&link, &Target::Network)).unwrap_err();
         assert!(matches!(failure, Failure::Unable(_)));
         assert_eq!(firmware.take_said(), ["IPS_OptInService.Get", "AMT_BootCapabilities.Get"]);
     }

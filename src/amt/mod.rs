@@ -6,8 +6,10 @@
 //! finds firmware on the server's own network.
 
 pub mod activation;
+pub mod administrator;
 pub mod alarms;
 pub mod boot;
+pub mod changes;
 pub mod consent;
 pub mod digest;
 pub mod inventory;
@@ -17,6 +19,7 @@ pub mod panel;
 pub mod policy;
 pub mod power;
 pub mod reach;
+pub mod recovery;
 pub mod redirection;
 pub mod relay;
 pub mod room;

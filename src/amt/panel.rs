@@ -278,3 +278,174 @@ pub async fn set_names(link: &Link, names: &Names) -> Result<(), Failure> {
     }
     link.put(GENERAL, general, None).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use futures_lite::future::block_on;
+
+    use super::*;
+    use crate::amt::room::Room;
+    use crate::amt::testing::{Firmware, output};
+    use crate::hub::testing::{World, node_id};
+
+    fn world() -> (World, Rc<Firmware>, Rc<Link>) {
+        let (world, firmware) = (World::new(), Firmware::new());
+        firmware.call_in(&world.hub, &node_id(1));
+        firmware.on("AMT_TimeSynchronizationService.GetLowAccuracyTimeSynch", |_, _| {
+            output("GetLowAccuracyTimeSynch", 0, "<g:Ta0>1000000000</g:Ta0>")
+        });
+        for (class, property) in
+            [("AMT_RedirectionService", "EnabledState"), ("CIM_KVMRedirectionSAP", "EnabledState")]
+        {
+            firmware.on(&format!("{class}.RequestStateChange"), move |firmware, body| {
+                firmware.change(class, property, body.property("RequestedState").unwrap());
+                output("RequestStateChange", 0, "")
+            });
+        }
+        let link = Room::new(world.hub.clone(), Rc::default()).link(&node_id(1)).unwrap();
+        (world, firmware, link)
+    }
+
+    fn acts(firmware: &Firmware) -> Vec<String> {
+        let mut said = firmware.take_said();
+        said.retain(|name| !["Get", "Enumerate", "Pull"].iter().any(|verb| name.ends_with(verb)));
+        said
+    }
+
+    #[test]
+    fn all_settings_are_read_and_a_part_that_is_not_there_is_left_out() {
+        let (_world, firmware, link) = world();
+        let wifi = "<g:CIM_WiFiEndpointSettings><g:ElementName>home</g:ElementName><g:SSID>net\
+             </g:SSID><g:AuthenticationMethod>6</g:AuthenticationMethod><g:Priority>1</g:Priority>\
+             </g:CIM_WiFiEndpointSettings>";
+        let class = "CIM_WiFiEndpointSettings".to_owned();
+        firmware.instances.borrow_mut().insert(class, vec![wifi.into()]);
+        let seen = block_on(read(&link, || 1_000_000_007, true)).unwrap();
+        assert_eq!(
+            seen,
+            json!({
+                "serial": true, "storage": true, "desktop": true,
+                "consent": "none", "consentTimeout": 120,
+                "clock": {"firmware": 1_000_000_000, "server": 1_000_000_007},
+                "hostname": "Test Host Name", "domain": "Test Domain Name",
+                "tls": {"remote": false, "local": false, "mutual": false},
+                "cira": {
+                    "servers": [
+                        {"address": "192.168.10.196", "port": 4433, "name": "192.168.10.196"},
+                    ],
+                    "triggers": ["periodic"],
+                    "home": ["b332bb28-ef3a-43b0-b998-342285ac1e26.com", "test.com"],
+                    "connected": true,
+                },
+                "wireless": [{"name": "home", "ssid": "net", "security": "WPA2", "priority": 1}],
+            })
+        );
+        // The port is closed: whatever the states say, nothing can be redirected.
+        firmware.change("AMT_RedirectionService", "ListenerEnabled", "false");
+        firmware.change("IPS_OptInService", "OptInRequired", "4294967295");
+        for class in [
+            "CIM_KVMRedirectionSAP",
+            "AMT_TLSSettingData",
+            "AMT_EnvironmentDetectionSettingData",
+            "CIM_WiFiEndpointSettings",
+        ] {
+            firmware.instances.borrow_mut().remove(class);
+        }
+        let less = block_on(read(&link, || 1_000_000_007, false)).unwrap();
+        assert_eq!(
+            less,
+            json!({
+                "serial": false, "storage": false, "consent": "all", "consentTimeout": 120,
+                "clock": {"firmware": 1_000_000_000, "server": 1_000_000_007},
+                "hostname": "Test Host Name", "domain": "Test Domain Name",
+            })
+        );
+    }
+
+    #[test]
+    fn redirection_is_opened_and_closed_as_wished_and_nothing_comes_with_it() {
+        let (on, off) = (Some(true), Some(false));
+        // State and listener of serial line and storage, state of the desktop: before, after.
+        for (before, (serial, storage, desktop), after) in [
+            (("32771", "true", "6"), (on, None, on), ("32771", "true", "6")),
+            (("32768", "false", "3"), (on, None, None), ("32770", "true", "3")),
+            (("32768", "false", "3"), (None, on, None), ("32769", "true", "3")),
+            (("32768", "false", "3"), (None, None, on), ("32768", "true", "2")),
+            (("32771", "true", "6"), (off, None, None), ("32769", "true", "6")),
+            (("32771", "true", "6"), (off, off, None), ("32768", "true", "6")),
+            (("32771", "true", "6"), (off, off, off), ("32768", "false", "3")),
+            // What was behind a closed port stays closed.
+            (("32771", "false", "6"), (on, None, None), ("32770", "true", "3")),
+        ] {
+            let (_world, firmware, link) = world();
+            firmware.change("AMT_RedirectionService", "EnabledState", before.0);
+            firmware.change("AMT_RedirectionService", "ListenerEnabled", before.1);
+            firmware.change("CIM_KVMRedirectionSAP", "EnabledState", before.2);
+            let wanted = Features { serial, storage, desktop };
+            block_on(set_features(&link, wanted)).unwrap();
+            let is = (
+                &*firmware.property("AMT_RedirectionService", "EnabledState"),
+                &*firmware.property("AMT_RedirectionService", "ListenerEnabled"),
+                &*firmware.property("CIM_KVMRedirectionSAP", "EnabledState"),
+            );
+            assert_eq!(is, after, "{wanted:?} on {before:?}");
+            assert_eq!(acts(&firmware).is_empty(), before == after, "{wanted:?}");
+            block_on(set_features(&link, wanted)).unwrap();
+            assert_eq!(acts(&firmware), Vec::<String>::new(), "once is enough: {wanted:?}");
+        }
+        let (_world, firmware, link) = world();
+        firmware.instances.borrow_mut().remove("CIM_KVMRedirectionSAP");
+        let wanted = Features { desktop: on, ..Features::default() };
+        let failure = block_on(set_features(&link, wanted)).unwrap_err().to_string();
+        assert_eq!(failure, "This computer has no desktop redirection");
+        assert_eq!(acts(&firmware), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_firmware_does_not_let_people_change_is_said() {
+        let (_world, firmware, link) = world();
+        block_on(set_consent(&link, 1)).unwrap();
+        block_on(set_consent(&link, 1)).unwrap();
+        assert_eq!(acts(&firmware), ["IPS_OptInService.Put"]);
+        assert_eq!(firmware.property("IPS_OptInService", "OptInRequired"), "1");
+        firmware.change("IPS_OptInService", "CanModifyOptInPolicy", "0");
+        let failure = block_on(set_consent(&link, 0)).unwrap_err().to_string();
+        assert!(failure.contains("does not let"), "{failure}");
+        assert_eq!(acts(&firmware), Vec::<String>::new());
+        firmware.on("AMT_GeneralSettings.Put", |_, _| "fault AccessDenied".into());
+        let names = Names::new(Some("pc7"), None).unwrap();
+        let failure = block_on(set_names(&link, &names)).unwrap_err().to_string();
+        assert!(failure.contains("AccessDenied"), "{failure}");
+    }
+
+    #[test]
+    fn clock_and_names_are_set_and_nothing_else_of_the_general_settings() {
+        let (_world, firmware, link) = world();
+        block_on(set_clock(&link, || 1_795_325_469)).unwrap();
+        assert_eq!(firmware.bodies.borrow().last().unwrap().property("Tm2"), Some("1795325469"));
+        let before = block_on(link.get(GENERAL)).unwrap();
+        block_on(set_names(&link, &Names::new(Some("pc-7"), Some("")).unwrap())).unwrap();
+        let after = block_on(link.get(GENERAL)).unwrap();
+        let differs = |(a, b): (&Element, &Element)| (a != b).then(|| (&*b.name).to_owned());
+        let changed: Vec<_> =
+            before.children.iter().zip(&after.children).filter_map(differs).collect();
+        assert_eq!(changed, ["DomainName", "HostName"]);
+        for (host, domain, fits) in [
+            (Some("pc-7"), Some("lab.example.org"), true),
+            (None, Some(""), true),
+            (Some(&*"x".repeat(63)), None, true),
+            (None, None, false),
+            (Some(""), None, false),
+            (Some("pc 7"), None, false),
+            (Some("-pc"), None, false),
+            (Some("pc.lab"), None, false),
+            (Some(&*"x".repeat(64)), None, false),
+            (None, Some("lab..org"), false),
+            (None, Some(&*"x.".repeat(97)), false),
+        ] {
+            assert_eq!(Names::new(host, domain).is_some(), fits, "{host:?} {domain:?}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The devices that are spoken to right now, and what is remembered of the others.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,19 @@ pub struct Room {
     /// When a change of power was last asked for; forgotten when it has taken effect.
     asked: RefCell<BTreeMap<NodeId, Instant>>,
     links: RefCell<BTreeMap<NodeId, Weak<Link>>>,
+    /// Devices whose login is being changed.
+    held: RefCell<BTreeSet<NodeId>>,
     /// The last question of each device, some 150 bytes: whoever knows it saves a connection.
     challenges: RefCell<BTreeMap<NodeId, Challenge>>,
+}
+
+/// The right to change the login of a device; one at a time.
+pub struct Held<'a>(&'a Room, NodeId);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.held.borrow_mut().remove(&self.1);
+    }
 }
 
 impl Room {
@@ -39,6 +50,7 @@ impl Room {
             executor,
             asked: RefCell::default(),
             links: RefCell::default(),
+            held: RefCell::default(),
             challenges: RefCell::default(),
         })
     }
@@ -128,6 +140,18 @@ impl Room {
         if challenges.len() > self.hub.store.device_count() + 16 {
             challenges.retain(|node, _| self.hub.store.device(node).is_some());
         }
+    }
+
+    /// The right to change the login of a device: meanwhile nobody else logs in on his own account,
+    /// nor decides which login is the right one. `None` while somebody else has it.
+    pub fn hold(&self, node: &NodeId) -> Option<Held<'_>> {
+        let is_free = self.held.borrow_mut().insert(node.clone());
+        is_free.then(|| Held(self, node.clone()))
+    }
+
+    /// Whether somebody changes the login of a device.
+    pub fn is_held(&self, node: &NodeId) -> bool {
+        self.held.borrow().contains(node)
     }
 
     /// Number of devices that are spoken to.

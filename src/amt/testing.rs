@@ -43,6 +43,8 @@ pub(crate) struct Firmware {
     pub(crate) connections: Cell<u32>,
     /// It takes connections and says nothing.
     pub(crate) wedged: Cell<bool>,
+    /// It does the next thing it is told, and hangs up without an answer.
+    pub(crate) mute: Cell<bool>,
 }
 
 fn recorded() -> Value {
@@ -86,6 +88,7 @@ impl Firmware {
             failures: Cell::new(0),
             connections: Cell::new(0),
             wedged: Cell::new(false),
+            mute: Cell::new(false),
         })
     }
 
@@ -319,8 +322,9 @@ impl AsyncWrite for Stream {
         });
         if let Some((head, body)) = whole.filter(|_| !self.firmware.wedged.get()) {
             let answer = self.firmware.answer(head, body);
-            self.ended = answer.contains("Connection: close");
-            self.answer.extend(answer.bytes());
+            let is_lost = self.firmware.mute.take();
+            self.ended = is_lost || answer.contains("Connection: close");
+            self.answer.extend(answer.bytes().filter(|_| !is_lost));
             self.asked.clear();
         }
         Poll::Ready(Ok(bytes.len()))

@@ -22,12 +22,12 @@ use super::room::Room;
 use super::schedule::Outcome;
 use super::settings::{self, Identity};
 use super::wsman::{Failure, Link, Refused};
-use super::{inventory, power};
+use super::{changes, inventory, power};
 use crate::model::{AmtAccess, Device, Event, EventKind, Group, GroupKind, NodeId};
 use crate::store::DetailKind;
 
 /// Between two logins that are tried: firmware counts failures.
-const BETWEEN_LOGINS: Duration = Duration::from_secs(20);
+const BETWEEN_LOGINS: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 20 });
 /// Bits of `warn`.
 const UNKNOWN_LOGIN: u64 = 1;
 const OTHER_REALM: u64 = 2;
@@ -112,9 +112,10 @@ async fn greet(room: &Rc<Room>, node: &NodeId) -> Result<Rc<Link>, Failure> {
     Ok(link)
 }
 
-/// The logins that would be tried: another number, another try.
+/// The logins that would be tried: another number, another try. `None` also while one is being
+/// changed.
 pub fn login_number(room: &Room, node: &NodeId) -> Option<u64> {
-    let device = room.hub.store.device(node)?;
+    let device = room.hub.store.device(node).filter(|_| !room.is_held(node))?;
     let all = logins(room, &device);
     let mut hasher = std::hash::DefaultHasher::new();
     for Credentials { user, password } in &all {
@@ -150,9 +151,11 @@ async fn log_in(room: &Rc<Room>, device: &Device) -> Result<(Rc<Link>, Identity)
 /// The device's own login, then what its group would set, then those of its domain.
 fn logins(room: &Room, device: &Device) -> Vec<Credentials> {
     let store = &room.hub.store;
-    let own = store.amt_access(&device.id).filter(|access| !access.password.is_empty());
-    let own = own
-        .map(|access| Credentials { user: access.user.clone(), password: access.password.clone() });
+    let own = store.amt_access(&device.id);
+    let own = own.iter().flat_map(|access| {
+        let user = &access.user;
+        access.passwords().map(|text| Credentials { user: user.clone(), password: text.to_owned() })
+    });
     let policy = store.amt_policy(&device.group).filter(|policy| policy.kind >= 2);
     let common = policy.and_then(|policy| {
         let (user, password) = ("admin".to_owned(), policy.password.clone()?);
@@ -164,7 +167,7 @@ fn logins(room: &Room, device: &Device) -> Vec<Credentials> {
         .map(|account| (account.user.clone(), account.password.clone()))
         .map(|(user, password)| Credentials { user, password });
     let mut all = Vec::new();
-    for login in own.into_iter().chain(common).chain(of_domain) {
+    for login in own.chain(common).chain(of_domain) {
         if !all.contains(&login) {
             all.push(login);
         }
@@ -175,11 +178,14 @@ fn logins(room: &Room, device: &Device) -> Vec<Credentials> {
 fn keep(room: &Room, node: &NodeId, credentials: Credentials) {
     let kept = room.hub.store.amt_access(node);
     let Credentials { user, password } = credentials;
-    if kept.as_ref().is_some_and(|kept| kept.user == user && kept.password == password) {
+    let is_known = |kept: &AmtAccess| {
+        (&kept.user, &kept.password) == (&user, &password) && kept.pending.is_none()
+    };
+    if room.is_held(node) || kept.as_deref().is_some_and(is_known) {
         return;
     }
     let access = match kept {
-        Some(kept) => AmtAccess { user, password, ..(*kept).clone() },
+        Some(kept) => AmtAccess { user, password, pending: None, ..(*kept).clone() },
         None => AmtAccess::new(node.clone(), &user, &password, false),
     };
     room.hub.store.put(access).later();
@@ -212,6 +218,8 @@ pub async fn take_inventory(room: &Room, link: &Link, device: &Device) -> Result
     let hardware = inventory::hardware(link).await?;
     let network = inventory::network(link).await?;
     let (hub, node) = (&room.hub, &device.id);
+    let version = link.contact().await.version;
+    changes::note(hub, device, &hardware, &network, version.as_deref()).await;
     let hash = ring::digest::digest(&ring::digest::SHA384, hardware.to_string().as_bytes());
     let hash = data_encoding::HEXLOWER.encode(hash.as_ref());
     let known = hub.store.detail_tag(node, DetailKind::System);

@@ -255,13 +255,185 @@ async fn changeable(link: &Link, handle: u32) -> Result<(Element, String), Failu
     Ok((entry, name))
 }
 
-/// Gives the administrator another password.
+/// What gives the administrator another password.
 ///
 /// # Errors
-/// What became of it.
-pub async fn set_administrator(link: &Link, name: &str, password: &str) -> Result<(), Failure> {
-    let request = Operation::invoke(SERVICE, "SetAdminAclEntryEx")
-        .with("Username", name)
-        .with("DigestPassword", digest(link, name, password).await?);
-    link.perform(request).await.map(drop)
+/// The realm could not be read.
+pub async fn to_administrator(
+    link: &Link,
+    name: &str,
+    password: &str,
+) -> Result<Operation, Failure> {
+    let digest = digest(link, name, password).await?;
+    let request = Operation::invoke(SERVICE, "SetAdminAclEntryEx");
+    Ok(request.with("Username", name).with("DigestPassword", digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use futures_lite::future::block_on;
+
+    use super::*;
+    use crate::amt::room::Room;
+    use crate::amt::testing::{Firmware, REALM, output};
+    use crate::hub::testing::{World, node_id};
+
+    /// Users `$$uns` (1) and `oper` (2), as firmware tells of them, in pages of one.
+    fn world() -> (World, Rc<Firmware>, Rc<Link>) {
+        let (world, firmware) = (World::new(), Firmware::new());
+        firmware.call_in(&world.hub, &node_id(1));
+        firmware.change("AMT_GeneralSettings", "DigestRealm", REALM);
+        let on = |method: &'static str, answer: fn(&Element) -> (u32, String)| {
+            firmware.on(&format!("{SERVICE}.{method}"), move |_, body| {
+                let (value, more) = answer(body);
+                output(method, value, &more)
+            });
+        };
+        on("EnumerateUserAclEntries", |body| {
+            let handle = body.property("StartIndex").unwrap();
+            let page = format!("<g:HandlesCount>1</g:HandlesCount><g:Handles>{handle}</g:Handles>");
+            (0, format!("<g:TotalCount>3</g:TotalCount>{page}"))
+        });
+        on("GetUserAclEntryEx", |body| {
+            let (name, access, realms) = match body.property("Handle") {
+                Some("1") => ("$$uns", 0, "<g:Realms>16</g:Realms>"),
+                Some("2") => ("oper", 2, "<g:Realms>2</g:Realms><g:Realms>3</g:Realms>"),
+                _ => return (2053, String::new()),
+            };
+            let access = format!("<g:AccessPermission>{access}</g:AccessPermission>");
+            (0, format!("<g:DigestUsername>{name}</g:DigestUsername>{access}{realms}"))
+        });
+        on("GetAclEnabledState", |body| {
+            let enabled = body.property("Handle") == Some("1");
+            (0, format!("<g:Enabled>{enabled}</g:Enabled>"))
+        });
+        on("GetAdminAclEntry", |_| (0, "<g:Username>admin</g:Username>".into()));
+        let link = Room::new(world.hub.clone(), Rc::default()).link(&node_id(1)).unwrap();
+        (world, firmware, link)
+    }
+
+    /// What was told, without what was only asked.
+    fn acts(firmware: &Firmware) -> Vec<Element> {
+        let asked = ["Get", "GetUserAclEntryEx", "GetAdminAclEntry", "EnumerateUserAclEntries"];
+        let (said, bodies) = (firmware.said.borrow(), firmware.bodies.borrow());
+        let all = said.iter().zip(&*bodies);
+        let told = all.filter(|(name, _)| !asked.contains(&name.rsplit('.').next().unwrap()));
+        told.map(|(_, body)| body.clone()).collect()
+    }
+
+    fn oper() -> User {
+        let user = User::unchanged().named("oper").unwrap();
+        user.with_password("0per!Ator").unwrap().from("any").unwrap().with_realms(&[2, 3]).unwrap()
+    }
+
+    #[test]
+    fn all_users_are_listed_the_administrator_first() {
+        let (_world, _firmware, link) = world();
+        assert_eq!(
+            block_on(list(&link)).unwrap(),
+            json!([
+                {"name": "admin", "admin": true, "access": "any", "realms": [3], "enabled": true},
+                {"handle": 1, "name": "$$uns", "access": "local", "realms": [16], "enabled": true},
+                {"handle": 2, "name": "oper", "access": "any", "realms": [2, 3], "enabled": false},
+            ])
+        );
+    }
+
+    #[test]
+    fn a_user_is_added_as_it_was_captured_with_a_digest_of_the_own_realm() {
+        let (_world, firmware, link) = world();
+        let vectors = include_str!("../../tests/vectors/wsman-exchanges.json");
+        let vectors: Value = serde_json::from_str(vectors).unwrap();
+        let exchanges = vectors["exchanges"].as_array().unwrap();
+        let captured = exchanges.iter().find(|one| one["step"] == "adduseracl").unwrap();
+        let captured = Element::parse(captured["request_xml"].as_str().unwrap()).unwrap();
+        let mut captured = captured.child("Body").unwrap().children[0].clone();
+        block_on(add(&link, &oper())).unwrap();
+        use md5::Digest as _;
+        let hash = md5::Md5::digest(format!("oper:{REALM}:0per!Ator"));
+        captured.set("DigestPassword", BASE64.encode(&hash));
+        assert_eq!(acts(&firmware), [captured]);
+        // One that may not log in yet is found again by its name.
+        firmware.take_said();
+        block_on(add(&link, &oper().enabled(false))).unwrap();
+        let disabled = acts(&firmware).pop().unwrap();
+        assert_eq!(
+            (disabled.property("Handle"), disabled.property("Enabled")),
+            (Some("2"), Some("false"))
+        );
+    }
+
+    #[test]
+    fn what_is_not_named_in_a_change_stays_as_it_is() {
+        let (_world, firmware, link) = world();
+        let wish = User::unchanged().from("network").unwrap();
+        block_on(change(&link, 2, &wish)).unwrap();
+        let update = acts(&firmware).pop().unwrap();
+        assert_eq!(update.list("Realms").collect::<Vec<_>>(), ["2", "3"]);
+        assert_eq!(update.property("AccessPermission"), Some("1"));
+        assert_eq!((update.child("DigestUsername"), update.child("DigestPassword")), (None, None));
+        firmware.take_said();
+        let wish = User::unchanged().with_password("N3w!pass").unwrap().enabled(true);
+        block_on(change(&link, 2, &wish)).unwrap();
+        let told = acts(&firmware);
+        assert_eq!(told[0].property("DigestUsername"), Some("oper"));
+        assert_eq!(told[0].property("AccessPermission"), Some("2"));
+        assert_eq!(told[1].property("Enabled"), Some("true"));
+        firmware.take_said();
+        block_on(change(&link, 2, &User::unchanged().enabled(false))).unwrap();
+        assert_eq!(acts(&firmware).len(), 1, "nothing but that");
+        firmware.take_said();
+        block_on(remove(&link, 2)).unwrap();
+        assert_eq!(acts(&firmware)[0].property("Handle"), Some("2"));
+    }
+
+    #[test]
+    fn what_would_lock_somebody_out_or_cannot_be_is_refused_with_a_sentence() {
+        let (world, firmware, link) = world();
+        let why = |outcome: Result<(), Failure>| outcome.unwrap_err().to_string();
+        let renamed = User::unchanged().named("other").unwrap();
+        let half = User::unchanged().named("half").unwrap();
+        let second = oper().named("admin").unwrap();
+        for (words, outcome) in [
+            ("needs a name, a password and realms", why(block_on(add(&link, &half)))),
+            ("administrator has this name", why(block_on(add(&link, &second)))),
+            ("A new name needs a new password", why(block_on(change(&link, 2, &renamed)))),
+            ("belongs to the firmware", why(block_on(change(&link, 1, &renamed)))),
+            ("belongs to the firmware", why(block_on(remove(&link, 1)))),
+            ("invalid handle (2053)", why(block_on(remove(&link, 9)))),
+        ] {
+            assert!(outcome.contains(words), "{outcome}");
+        }
+        assert_eq!(acts(&firmware), Vec::<Element>::new());
+        firmware.on("AMT_AuthorizationService.AddUserAclEntryEx", |_, _| {
+            output("AddUserAclEntryEx", 23, "")
+        });
+        let full = why(block_on(add(&link, &oper())));
+        assert!(full.contains("as many as there can be"), "{full}");
+        // The one it logs in as.
+        let room = Room::new(world.hub.clone(), Rc::default());
+        let credentials = Credentials { user: "oper".into(), password: "P@ssw0rd".into() };
+        let own = room.link_with(&node_id(1), credentials);
+        assert!(why(block_on(remove(&own, 2))).contains("logs in as this user"));
+    }
+
+    #[test]
+    fn only_what_firmware_takes_is_asked_for() {
+        let new = User::unchanged;
+        for name in ["", "$$x", "a b", "a:b", "a\"", "0123456789abcdefg", "é"] {
+            assert!(new().named(name).is_none(), "{name}");
+        }
+        assert!(new().named("0123456789abcdef").is_some());
+        assert!(new().with_password("weak").is_none() && new().from("everywhere").is_none());
+        for (realms, fits) in
+            [(&[][..], false), (&[1][..], false), (&[22], false), (&[300], false), (&[24, 2], true)]
+        {
+            assert_eq!(new().with_realms(realms).is_some(), fits, "{realms:?}");
+        }
+        assert_eq!(new().with_realms(&[3, 3]).unwrap().realms, Some(vec![3]));
+        let shown = format!("{:?}", oper());
+        assert!(!shown.contains("0per!Ator"), "{shown}");
+    }
 }

@@ -300,12 +300,27 @@ pub struct AmtAccess {
     pub tls: bool,
     /// SHA-256 of the TLS certificate the firmware showed first; another one is refused.
     pub pin: Option<[u8; 32]>,
+    /// A new password that was sent to the firmware, which has not said yet that it took it.
+    pub pending: Option<String>,
 }
 
 impl AmtAccess {
     /// A login that was not used yet.
     pub fn new(node: NodeId, user: &str, password: &str, tls: bool) -> Self {
-        Self { node, user: user.to_owned(), password: password.to_owned(), tls, pin: None }
+        Self {
+            node,
+            user: user.to_owned(),
+            password: password.to_owned(),
+            tls,
+            pin: None,
+            pending: None,
+        }
+    }
+
+    /// The passwords that may be right, the likelier one first.
+    pub fn passwords(&self) -> impl Iterator<Item = &str> {
+        let all = [Some(&*self.password), self.pending.as_deref()];
+        all.into_iter().flatten().filter(|password| !password.is_empty())
     }
 }
 

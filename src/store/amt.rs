@@ -35,21 +35,33 @@ pub(super) struct AmtAccessForm {
     pub(super) password: Kept,
     pub(super) tls: bool,
     pub(super) pin: Option<[u8; 32]>,
+    pub(super) pending: Option<Kept>,
 }
 
 impl AmtAccessForm {
     /// `None` without a key.
     pub(super) fn seal(access: &AmtAccess, vault: &Vault) -> Option<Self> {
-        let AmtAccess { node, user, password, tls, pin } = access;
-        let password = Kept::seal(password, &node.to_string(), vault)?;
-        Some(Self { node: node.clone(), user: user.clone(), password, tls: *tls, pin: *pin })
+        let AmtAccess { node, user, password, tls, pin, pending } = access;
+        let seal = |text: &str| Kept::seal(text, &node.to_string(), vault);
+        let password = seal(password)?;
+        let pending = match pending {
+            Some(text) => Some(seal(text)?),
+            None => None,
+        };
+        let (node, user) = (node.clone(), user.clone());
+        Some(Self { node, user, password, tls: *tls, pin: *pin, pending })
     }
 
     /// `None` if it was sealed with another key.
     pub(super) fn open(self, vault: &Vault) -> Option<AmtAccess> {
-        let Self { node, user, password, tls, pin } = self;
-        let password = password.open(&node.to_string(), vault)?;
-        Some(AmtAccess { node, user, password, tls, pin })
+        let Self { node, user, password, tls, pin, pending } = self;
+        let owner = node.to_string();
+        let password = password.open(&owner, vault)?;
+        let pending = match pending {
+            Some(kept) => Some(kept.open(&owner, vault)?),
+            None => None,
+        };
+        Some(AmtAccess { node, user, password, tls, pin, pending })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::model::{
 
 use super::amt::{AmtAccessForm, AmtPolicyForm};
 use super::frame::{self, Frame, TooLong};
-use super::old::{AmtAccessV1, AmtPolicyV1, GroupV1, UserGroupV1, UserV1, UserV2};
+use super::old::{AmtAccessV1, AmtAccessV2, AmtPolicyV1, GroupV1, UserGroupV1, UserV1, UserV2};
 use super::{DetailKind, PastEvent, PowerChange, RecordKey};
 
 /// Kinds of frames. Numbers are for ever; they are unique over all files, so that a frame in the
@@ -106,7 +106,7 @@ stored!(LoginToken = Kind::LoginToken, 1);
 stored!(Share = Kind::Share, 1);
 stored!(Document = Kind::Document, 1);
 stored!(Ban = Kind::Ban, 1);
-stored!(AmtAccessForm = Kind::AmtAccess, 2, 1 => AmtAccessV1);
+stored!(AmtAccessForm = Kind::AmtAccess, 3, 1 => AmtAccessV1, 2 => AmtAccessV2);
 stored!(AmtPolicyForm = Kind::AmtPolicy, 2, 1 => AmtPolicyV1);
 stored!(RecordKey = Kind::Remove, 1);
 stored!(SeenBatch = Kind::Seen, 1);

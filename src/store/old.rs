@@ -126,7 +126,23 @@ pub(super) struct AmtAccessV1 {
 impl From<AmtAccessV1> for AmtAccessForm {
     fn from(old: AmtAccessV1) -> Self {
         let AmtAccessV1 { node, user, password, tls } = old;
-        Self { node, user, password: Kept::Clear(password), tls, pin: None }
+        Self { node, user, password: Kept::Clear(password), tls, pin: None, pending: None }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct AmtAccessV2 {
+    node: NodeId,
+    user: String,
+    password: Kept,
+    tls: bool,
+    pin: Option<[u8; 32]>,
+}
+
+impl From<AmtAccessV2> for AmtAccessForm {
+    fn from(old: AmtAccessV2) -> Self {
+        let AmtAccessV2 { node, user, password, tls, pin } = old;
+        Self { node, user, password, tls, pin, pending: None }
     }
 }
 

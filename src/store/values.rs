@@ -95,11 +95,13 @@ pub enum DetailKind {
     System,
     /// `value` of smbios.
     Smbios,
+    /// What has changed of what Intel AMT reads, newest first; written by this server.
+    Changes,
 }
 
 impl DetailKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Network, Self::System, Self::Smbios];
+    pub const ALL: [Self; 4] = [Self::Network, Self::System, Self::Smbios, Self::Changes];
 }
 
 /// An event of history.

@@ -9,16 +9,17 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::{Answer, Call, OnDevice};
+use crate::amt::recovery::Image;
 use crate::amt::room::Room;
 use crate::amt::wsman::{Failure, Link};
-use crate::amt::{alarms, boot, consent, inventory, logs, panel, power, users};
+use crate::amt::{alarms, boot, changes, consent, inventory, logs, panel, power, users};
 use crate::hub::TunnelKind;
 use crate::model::{Device, Event, EventKind, NodeId};
 
 const NO_AMT: &str = "Intel AMT is not managed by this server";
 
 /// What is wished of power by `actiontype` less 300; `None` for what is no such wish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Power(power::Wish),
     Start(boot::Target),
@@ -48,7 +49,7 @@ pub(super) async fn fulfil(room: &Rc<Room>, node: &NodeId, wish: Wish) -> Result
     };
     let link = room.link(node)?;
     room.ask_for_power(node)?;
-    let started = boot::start(&link, target).await;
+    let started = boot::start(&link, &target).await;
     room.asked_for_power(&link, started.is_ok());
     started
 }
@@ -61,8 +62,15 @@ pub(super) fn result(outcome: &Result<(), Failure>) -> String {
     }
 }
 
-/// `amtread`: `what` is one of [`READABLE`].
+/// `amtread`: `what` is one of [`READABLE`], or `changes`, for which no firmware is asked.
 pub(super) fn read(call: &Call, on: OnDevice) -> Answer<'_> {
+    if call.request.text("what") == Some("changes") {
+        return Answer::later(async move {
+            let value = changes::of(call.hub(), &on.device.id).await;
+            let nodeid = on.device.id.to_string();
+            call.reply(json!({"nodeid": nodeid, "what": "changes", "value": value}))
+        });
+    }
     let Some(room) = call.amt() else { return call.no_info(NO_AMT) };
     let wanted = call.request.text("what").unwrap_or_default();
     let Some(what) = READABLE.into_iter().find(|one| *one == wanted) else {
@@ -127,8 +135,16 @@ async fn value(room: &Room, link: &Link, what: &str) -> Result<Value, Failure> {
 /// `amtboot`: starts the computer from `target`.
 pub(super) fn boot(call: &Call, on: OnDevice) -> Answer<'_> {
     let wanted = call.request.text("target").unwrap_or_default();
-    let Some(target) = boot::Target::from_word(wanted) else {
-        return call.result("Invalid target");
+    let target = match wanted {
+        "https" => {
+            let image = call.request.text("url").and_then(Image::at);
+            let Some(image) = image else { return call.result("Invalid url") };
+            boot::Target::Https(image)
+        }
+        _ => match boot::Target::from_word(wanted) {
+            Some(target) => target,
+            None => return call.result("Invalid target"),
+        },
     };
     announce(call, &on.device, "amtboot", wanted);
     let Some(room) = call.amt() else { return Answer::none() };

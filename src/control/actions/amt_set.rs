@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::amt_device::{announce, result};
 use super::{Answer, Call, OnDevice};
+use crate::amt::activation::password;
+use crate::amt::administrator;
 use crate::amt::alarms::{self, Alarm};
 use crate::amt::panel::{self, Features, Names};
 use crate::amt::room::Room;
@@ -25,6 +27,7 @@ enum Wish {
     RemoveUser(u32),
     AddAlarm(Alarm),
     RemoveAlarm(String),
+    Password(String),
 }
 
 /// `amtset`: `what` and its members.
@@ -81,6 +84,10 @@ impl Wish {
                 Self::AddAlarm(Alarm::new(name, start, interval, remove, now)?)
             }
             ("alarm", "remove") => Self::RemoveAlarm(name.to_owned()),
+            ("admin", _) => {
+                let pass = request.text("pass").filter(|pass| password::is_acceptable(pass));
+                Self::Password(pass.ok_or(PASSWORD)?.to_owned())
+            }
             ("user" | "alarm", _) => return Err("Invalid verb"),
             _ => return Err("Invalid what"),
         })
@@ -97,6 +104,7 @@ impl Wish {
             Self::RemoveUser(handle) => users::remove(link, *handle).await,
             Self::AddAlarm(alarm) => alarms::add(link, alarm).await,
             Self::RemoveAlarm(name) => alarms::remove(link, name).await,
+            Self::Password(new) => administrator::change_password(room, link.node(), new).await,
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn apply(
         && (user != access.user || password != access.password)
     {
         (access.user, access.password) = (user, password);
-        access.pin = None;
+        (access.pin, access.pending) = (None, None);
         changes.push("Intel AMT credentials");
     }
     let tls = wanted.get("tls").and_then(Value::as_u64).filter(|tls| *tls <= 1);

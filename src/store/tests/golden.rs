@@ -140,6 +140,10 @@ fn sample_amt_access_v1() -> AmtAccess {
     AmtAccess::new(sample_node(), "admin", "P@ssw0rd", true)
 }
 
+fn sample_amt_access_v2() -> AmtAccess {
+    AmtAccess { pin: Some([0xA5; 32]), ..sample_amt_access_v1() }
+}
+
 fn sample_amt_policy() -> AmtPolicy {
     let password = Some("P@ssw0rd".into());
     let (kind, bad_password, cira, client_mode) = (3, 1, 2, 0);
@@ -233,14 +237,15 @@ fn changed_records_are_written_and_read_as_in_version_2() {
     check_version("group", 2, sample_group());
     check_version("user_group", 2, UserGroup { flags: 2, ..sample_user_group_v1() });
     let vault = Vault::of(&[7; 32]);
-    let access = AmtAccess { pin: Some([0xA5; 32]), ..sample_amt_access_v1() };
-    check_version("amt_access", 2, AmtAccessForm::seal(&access, &vault).unwrap());
     check_version("amt_policy", 2, AmtPolicyForm::seal(&sample_amt_policy(), &vault).unwrap());
 }
 
 #[test]
 fn changed_records_are_written_and_read_as_in_version_3() {
     check_version("user", 3, sample_user());
+    let access = AmtAccess { pending: Some("N3w!pass".into()), ..sample_amt_access_v2() };
+    let vault = Vault::of(&[7; 32]);
+    check_version("amt_access", 3, AmtAccessForm::seal(&access, &vault).unwrap());
 }
 
 #[test]
@@ -258,13 +263,18 @@ fn passwords_of_older_versions_are_read_and_sealed_when_written_again() {
     let frame = frame::parse(&frame).unwrap().unwrap();
     let form = AmtAccessForm::decode(1, frame.payload).unwrap();
     assert_eq!(form.open(&vault), Some(sample_amt_access_v1()));
+    let frame = golden("amt_access", 2);
+    let frame = frame::parse(&frame).unwrap().unwrap();
+    let form = AmtAccessForm::decode(2, frame.payload).unwrap();
+    assert_eq!(form.open(&vault), Some(sample_amt_access_v2()));
     let frame = golden("amt_policy", 1);
     let frame = frame::parse(&frame).unwrap().unwrap();
     let form = AmtPolicyForm::decode(1, frame.payload).unwrap();
     assert_eq!(form.open(&vault), Some(sample_amt_policy()));
-    for name in ["amt_access", "amt_policy"] {
-        let written = golden(name, 2);
-        assert!(!written.windows(8).any(|part| part == b"P@ssw0rd"), "{name}");
+    for (name, version) in [("amt_access", 2), ("amt_access", 3), ("amt_policy", 2)] {
+        let written = golden(name, version);
+        let shows = |text: &[u8]| written.windows(8).any(|part| part == text);
+        assert!(!shows(b"P@ssw0rd") && !shows(b"N3w!pass"), "{name}");
     }
 }
 
@@ -311,7 +321,7 @@ fn other_frames_are_written_and_read_as_in_version_1() {
     check("seen", SeenBatch { floor: Millis(WALL.0 + 9), seen });
     let change = PowerChange { time: WALL, power: 6 };
     check("power", PowerForm::new(&sample_node(), change));
-    for (kind, tag) in DetailKind::ALL.into_iter().zip([None, Some("2F".into()), None]) {
+    for (kind, tag) in DetailKind::ALL.into_iter().zip([None, Some("2F".into()), None, None]) {
         let print = Fingerprint { len: 70_000, crc: 0xDEAD_BEEF };
         let name = format!("detail_{kind:?}").to_lowercase();
         check(&name, DetailHead { node: sample_node(), kind, time: WALL, tag, print });

@@ -319,6 +319,89 @@ fn what_firmware_is_asked_is_answered_by_what_it_did_and_the_session_goes_on() {
 }
 
 #[test]
+fn settings_of_firmware_are_wished_for_whole_and_passwords_are_told_to_nobody_else() {
+    let (world, _agent) = lab();
+    let executor = Rc::<async_executor::LocalExecutor<'static>>::default();
+    world.control.set_amt(Room::new(world.hub.clone(), executor.clone()));
+    let firmware = Firmware::new();
+    firmware.call_in(&world.hub, &node_id(2));
+    let (admin, id) = (world.session("admin"), node_id(2).to_string());
+    let request = |what: &str, more: Value| {
+        let mut request =
+            json!({"action": "amtset", "nodeid": id, "what": what, "responseid": "R"});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+    };
+    let password = "The password needs 8 to 32 characters";
+    let user = |more: Value| {
+        let mut user = json!({"verb": "add", "name": "oper", "pass": "0per!Ator", "realms": [2]});
+        user.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        user
+    };
+    let alarm = |start: Value, interval: Value| json!({"verb": "add", "name": "a", "start": start, "interval": interval});
+    for (what, more, why) in [
+        ("", json!({}), "Invalid what"),
+        ("everything", json!({}), "Invalid what"),
+        ("features", json!({}), "Invalid features"),
+        ("features", json!({"serial": 1}), "Invalid features"),
+        ("features", json!({"serial": true, "desktop": "on"}), "Invalid features"),
+        ("consent", json!({}), "Invalid require"),
+        ("consent", json!({"require": "some"}), "Invalid require"),
+        ("name", json!({}), "Invalid name"),
+        ("name", json!({"hostname": "a b"}), "Invalid name"),
+        ("user", json!({}), "Invalid verb"),
+        ("user", json!({"verb": "remove"}), "Invalid handle"),
+        ("user", json!({"verb": "change", "handle": "1"}), "Invalid handle"),
+        ("user", user(json!({"name": "$$uns"})), "Invalid name"),
+        ("user", user(json!({"name": 5})), "Invalid name"),
+        ("user", user(json!({"pass": "weak"})), password),
+        ("user", user(json!({"access": "all"})), "Invalid access"),
+        ("user", user(json!({"realms": []})), "Invalid realms"),
+        ("user", user(json!({"realms": ["2"]})), "Invalid realms"),
+        ("user", user(json!({"enabled": 1})), "Invalid enabled"),
+        ("alarm", json!({"verb": "sound"}), "Invalid verb"),
+        ("alarm", alarm(json!("now"), json!(0)), "Invalid start"),
+        ("alarm", alarm(json!(-5), json!(0)), "Invalid start"),
+        ("alarm", alarm(json!(1), json!(0)), "The alarm is in the past"),
+        ("alarm", alarm(json!(4_000_000_000_u64), json!("1d")), "Invalid interval"),
+        ("alarm", alarm(json!(4_000_000_000_u64), json!(7)), "Invalid interval"),
+        ("admin", json!({}), password),
+        ("admin", json!({"pass": "admin"}), password),
+    ] {
+        let answer = ask(&admin, &request(what, more.clone())).remove(0);
+        let said = answer["result"].as_str().unwrap();
+        assert!(said.starts_with(why), "{what} {more}: {said}");
+    }
+    assert_eq!(firmware.take_said(), Vec::<String>::new());
+    let told = |what: &str, more: Value| {
+        assert_eq!(ask(&admin, &request(what, more)), Vec::<Value>::new(), "nothing is waited for");
+        while executor.try_tick() {}
+        let frames = heard(&admin);
+        assert!(!json!(frames).to_string().contains("0per!Ator"), "{frames:?}");
+        let answer = frames.into_iter().find(|frame| frame["action"] == "amtset").unwrap();
+        assert_eq!((&answer["responseid"], &answer["nodeid"]), (&json!("R"), &json!(id)));
+        answer["result"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(told("consent", json!({"require": "desktop"})), "ok");
+    assert_eq!(firmware.property("IPS_OptInService", "OptInRequired"), "1");
+    assert_eq!(told("user", user(json!({}))), "ok");
+    let alarm = told("alarm", json!({"verb": "remove", "name": "none"}));
+    assert!(alarm.contains("DestinationUnreachable"), "{alarm}");
+    // What has changed is told without asking the firmware, and with nobody to log in to it.
+    firmware.take_said();
+    let changes = json!({"action": "amtread", "nodeid": id, "what": "changes", "tag": 1});
+    let answer = ask(&admin, &changes).remove(0);
+    assert_eq!(
+        answer,
+        json!({"action": "amtread", "nodeid": id, "what": "changes", "value": [],
+        "tag": 1})
+    );
+    let boot = json!({"action": "amtboot", "nodeid": id, "target": "https", "responseid": "R"});
+    assert_eq!(ask(&admin, &boot)[0]["result"], "Invalid url");
+    assert_eq!(firmware.take_said(), Vec::<String>::new());
+}
+
+#[test]
 fn a_computer_that_is_off_is_woken_by_its_firmware_too() {
     let (world, _agent) = lab();
     let executor = Rc::<async_executor::LocalExecutor<'static>>::default();
