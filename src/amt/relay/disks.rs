@@ -2,11 +2,11 @@
 //!
 //! Source: amt-management §15. JSON both ways. `start` asks for a choice as the stock page shows it (a
 //! form in HTML), `images` for the same as data; `dialogResponse` begins: `state` (1 connecting, 2 let
-//! in, 3 drives offered, 0 over), `stats` of what is read, `error` with a number. Images are the
-//! user's own files, found by names beneath a handle of his folder; they are opened for reading.
+//! in, 3 drives offered, 0 over), `stats` of what is read, `error` with a number. Images are files of
+//! the user, and of device groups whose files he may use (`mesh/…/…:folder/name`: no name has a colon),
+//! found by names beneath a handle of their folder; they are opened for reading.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -23,8 +23,10 @@ use super::super::redirection::{Over, Service};
 use super::admission::Standing;
 use super::bridge::{Outbox, Pulse, UserSocket, poll_read};
 use super::session::Session;
-use crate::files::{Cabinet, Drawer, FileError, Name, Place};
-use crate::hub::{ByteStream, TunnelMessage};
+use crate::files::{Drawer, FileError, Name, Place};
+use crate::hub::{ByteStream, Hub, TunnelMessage};
+use crate::model::rights::Subject;
+use crate::model::{GroupId, Rights, SiteRights, User, UserId};
 use crate::pool;
 use crate::ws::Message;
 
@@ -67,17 +69,34 @@ impl Choice {
 /// An image that could be used.
 struct Offer {
     drive: Drive,
+    /// What is sent back when it is chosen.
     path: String,
+    /// What people read.
+    name: String,
     size: u64,
+}
+
+/// A folder with images: what their paths begin with, and their names.
+struct Shelf {
+    drawer: Drawer,
+    path: String,
+    name: String,
+}
+
+/// Whether the files of a device group are for this user.
+fn may_read(hub: &Hub, user: &User, group: &GroupId) -> bool {
+    user.site.allows(SiteRights::FILES)
+        && hub.store.group(group).is_some_and(|group| group.deleted.is_none())
+        && hub.rights(user, Subject::Group(group)).allows(Rights::SERVER_FILES)
 }
 
 /// Serves a user who was let in; why it is over.
 pub(super) async fn serve(session: &mut Session<'_>) -> Result<Over, Over> {
     let mut pulse = Pulse::new();
-    let (floppy, cd, start) = loop {
+    let chosen = loop {
         let said = poll_fn(|cx| {
             if let Poll::Ready(message) = session.link.mailbox.poll_next(cx) {
-                return Poll::Ready(Err(asked(session, message)));
+                return Poll::Ready(Err(asked(session, message, &[])));
             }
             if pulse.poll_gone(session.socket, cx).is_ready() {
                 return Poll::Ready(Err(Some(Over::Gone)));
@@ -110,17 +129,25 @@ pub(super) async fn serve(session: &mut Session<'_>) -> Result<Over, Over> {
             _ => {}
         }
     };
-    let result = lend(session, floppy, cd, start).await;
+    let result = lend(session, chosen).await;
     tell(session.socket, &json!({"action": "state", "state": 0}));
     result
 }
 
-/// What a word to the session comes to; `None` if it may go on.
-fn asked(session: &Session<'_>, message: Option<TunnelMessage>) -> Option<Over> {
+/// What a word to the session comes to; `None` if it may go on. `groups` are those whose images it has.
+fn asked(
+    session: &Session<'_>,
+    message: Option<TunnelMessage>,
+    groups: &[GroupId],
+) -> Option<Over> {
     match message {
         Some(TunnelMessage::Recheck) => {
             let now = Standing::still(session.room, session.link);
-            let may = now.is_some_and(|now| now.permit.allows(Service::Ider));
+            let hub = &session.room.hub;
+            let may = now.is_some_and(|now| {
+                now.permit.allows(Service::Ider)
+                    && groups.iter().all(|group| may_read(hub, &now.user, group))
+            });
             (!may).then_some(Over::NoRight)
         }
         Some(TunnelMessage::End(_)) | None => Some(Over::Ended),
@@ -135,23 +162,34 @@ fn tell(socket: &mut UserSocket, value: &Value) {
     socket.send_text(&value.to_string());
 }
 
-/// The images among the user's files.
+/// The images the user may lend, his own first.
 async fn offers(session: &Session<'_>) -> Vec<Offer> {
-    let (files, user) = (session.room.files.clone(), session.standing.user.id.clone());
+    let (hub, user) = (&session.room.hub, &session.standing.user);
+    let own = Drawer::User(user.id.clone());
+    let mut shelves = vec![Shelf { drawer: own, path: String::new(), name: String::new() }];
+    for group in hub.store.groups(&user.id.domain) {
+        if may_read(hub, user, &group.id) {
+            let (path, name) = (format!("{}:", group.id), format!("{}: ", group.name));
+            shelves.push(Shelf { drawer: Drawer::Group(group.id.clone()), path, name });
+        }
+    }
+    let files = session.room.files.clone();
     pool::unblock(move || {
         let mut offers = Vec::new();
-        collect(&files.list(&Drawer::User(user)), "", 0, &mut offers);
+        for shelf in &shelves {
+            collect(shelf, &files.list(&shelf.drawer), "", 0, &mut offers);
+        }
         offers
     })
     .await
 }
 
 /// Finds images in a folder as files are listed.
-fn collect(folder: &Value, path: &str, depth: usize, offers: &mut Vec<Offer>) {
+fn collect(shelf: &Shelf, folder: &Value, path: &str, depth: usize, offers: &mut Vec<Offer>) {
     for (name, entry) in folder.as_object().into_iter().flatten() {
         let path = format!("{path}{name}");
         if let Some(inner) = entry.get("f").filter(|_| depth < DEPTH_MAX) {
-            collect(inner, &format!("{path}/"), depth + 1, offers);
+            collect(shelf, inner, &format!("{path}/"), depth + 1, offers);
             continue;
         }
         let is = |ending: &str| path.to_ascii_lowercase().ends_with(ending);
@@ -162,7 +200,8 @@ fn collect(folder: &Value, path: &str, depth: usize, offers: &mut Vec<Offer>) {
         };
         let size = entry.get("s").and_then(Value::as_u64).unwrap_or_default();
         if offers.len() < IMAGES_MAX {
-            offers.push(Offer { drive, path, size });
+            let name = format!("{}{path}", shelf.name);
+            offers.push(Offer { drive, path: format!("{}{path}", shelf.path), name, size });
         }
     }
 }
@@ -171,7 +210,11 @@ fn collect(folder: &Value, path: &str, depth: usize, offers: &mut Vec<Offer>) {
 fn images(offers: &[Offer]) -> Value {
     let of = |drive: Drive| -> Vec<Value> {
         let these = offers.iter().filter(|offer| offer.drive == drive);
-        these.map(|offer| json!({"path": offer.path, "size": offer.size})).collect()
+        let told = |Offer { path, name, size, .. }: &Offer| match name == path {
+            true => json!({"path": path, "size": size}),
+            false => json!({"path": path, "name": name, "size": size}),
+        };
+        these.map(told).collect()
     };
     json!({"action": "images", "floppy": of(Drive::Floppy), "cdrom": of(Drive::Cd)})
 }
@@ -191,8 +234,8 @@ fn dialog(offers: &[Offer]) -> Value {
         let _ =
             write!(html, "<div style='margin:8px'>{label} <select id={id}><option value=''>None");
         for offer in offers.iter().filter(|offer| offer.drive == drive) {
-            let name = escape(&offer.path);
-            let _ = write!(html, "<option value='{name}'>{name}");
+            let (path, name) = (escape(&offer.path), escape(&offer.name));
+            let _ = write!(html, "<option value='{path}'>{name}");
         }
         html.push_str("</select></div>");
     }
@@ -223,46 +266,64 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// What is lent.
+struct Lent {
+    floppy: Option<Image>,
+    cd: Option<Image>,
+    /// The groups whose files these are.
+    groups: Vec<GroupId>,
+    start: Start,
+}
+
 /// Opens the images that were chosen.
 ///
 /// # Errors
 /// The stock page's number: not there 1 and 4, no image 2 and 5, unreadable 3 and 6, nothing chosen 7.
-async fn chosen(
-    session: &Session<'_>,
-    choice: &Choice,
-) -> Result<(Option<Image>, Option<Image>, Start), u8> {
-    let open = |path: &Option<String>, drive: Drive, first: u8| {
-        let (files, user) = (session.room.files.clone(), session.standing.user.id.clone());
-        let path = path.clone().filter(|path| !path.is_empty());
-        async move {
-            let Some(path) = path else { return Ok(None) };
-            let found = pool::unblock(move || find(&files, Drawer::User(user), &path)).await;
-            let (file, len) = found.map_err(|error| match error {
-                FileError::Io(error) if error.kind() == io::ErrorKind::NotFound => first,
-                _ => first + 2,
-            })?;
-            Image::new(file, len, drive).map(Some).map_err(|BadSize| first + 1)
+async fn chosen(session: &Session<'_>, choice: &Choice) -> Result<Lent, u8> {
+    let mut groups = Vec::new();
+    let mut images = [None, None];
+    for (image, (path, drive, first)) in images
+        .iter_mut()
+        .zip([(&choice.floppy_path, Drive::Floppy, 1), (&choice.cdrom_path, Drive::Cd, 4)])
+    {
+        let Some(path) = path.as_deref().filter(|path| !path.is_empty()) else { continue };
+        let (hub, user) = (&session.room.hub, &session.standing.user);
+        let sought = sought(path, &user.id, |group| may_read(hub, user, group));
+        let (place, name) = sought.ok_or(first)?;
+        if let Drawer::Group(group) = &place.drawer {
+            groups.push(group.clone());
         }
-    };
-    let floppy = open(&choice.floppy_path, Drive::Floppy, 1).await?;
-    let cd = open(&choice.cdrom_path, Drive::Cd, 4).await?;
+        let files = session.room.files.clone();
+        let found = pool::unblock(move || files.read(&place, &name)).await;
+        let (file, len) = found.map_err(|error| match error {
+            FileError::Io(error) if error.kind() == io::ErrorKind::NotFound => first,
+            _ => first + 2,
+        })?;
+        *image = Some(Image::new(file, len, drive).map_err(|BadSize| first + 1)?);
+    }
+    let [floppy, cd] = images;
     match choice.start() {
-        Some(start) if floppy.is_some() || cd.is_some() => Ok((floppy, cd, start)),
+        Some(start) if floppy.is_some() || cd.is_some() => Ok(Lent { floppy, cd, groups, start }),
         _ => Err(7),
     }
 }
 
-/// Opens a file by the path a page sent, which may be encoded.
-fn find(files: &Cabinet, drawer: Drawer, path: &str) -> Result<(File, u64), FileError> {
+/// The file a path means that a page sent, which may be encoded. `may` says whether the files of a
+/// group are for this user.
+fn sought(path: &str, user: &UserId, may: impl Fn(&GroupId) -> bool) -> Option<(Place, Name)> {
     // A lone `+` is itself here, unlike in a form.
     let text = format!("p={}", path.replace('+', "%2B").replace('&', "%26"));
-    let decoded = form_urlencoded::parse(text.as_bytes()).next().map(|(_, path)| path.into_owned());
-    let absent = || FileError::Io(io::ErrorKind::NotFound.into());
-    let decoded = decoded.ok_or_else(absent)?;
-    let names: Option<Vec<Name>> = decoded.split('/').map(Name::new).collect();
-    let mut folders = names.ok_or_else(absent)?;
-    let name = folders.pop().ok_or_else(absent)?;
-    files.read(&Place { drawer, folders }, &name)
+    let (_, decoded) = form_urlencoded::parse(text.as_bytes()).next()?;
+    let (drawer, path) = match decoded.split_once(':') {
+        None => (Drawer::User(user.clone()), &*decoded),
+        Some((group, path)) => {
+            let group: GroupId = group.parse().ok()?;
+            (may(&group).then_some(Drawer::Group(group))?, path)
+        }
+    };
+    let mut folders: Vec<Name> = path.split('/').map(Name::new).collect::<Option<_>>()?;
+    let name = folders.pop()?;
+    Some((Place { drawer, folders }, name))
 }
 
 /// A read under way; the image comes back with what was read.
@@ -275,6 +336,7 @@ struct Lending<'l, 's> {
     ider: Ider,
     floppy: Option<Image>,
     cd: Option<Image>,
+    groups: Vec<GroupId>,
     reading: Option<Reading>,
     outbox: Outbox,
     received: u64,
@@ -283,12 +345,8 @@ struct Lending<'l, 's> {
 }
 
 /// Lends images to the computer until it is over; why.
-async fn lend(
-    session: &mut Session<'_>,
-    floppy: Option<Image>,
-    cd: Option<Image>,
-    start: Start,
-) -> Result<Over, Over> {
+async fn lend(session: &mut Session<'_>, lent: Lent) -> Result<Over, Over> {
+    let Lent { floppy, cd, groups, start } = lent;
     tell(session.socket, &json!({"action": "state", "state": 1}));
     let mut stream = session.reach(reach::Service::Redirection).await?;
     let early = session.log_in(Service::Ider, &mut stream).await?;
@@ -307,6 +365,7 @@ async fn lend(
         ider,
         floppy,
         cd,
+        groups,
         reading: None,
         outbox: Outbox::default(),
         received: 0,
@@ -337,7 +396,7 @@ impl Lending<'_, '_> {
     /// Moves what can be moved. Ready when it is over.
     fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         while let Poll::Ready(message) = self.session.link.mailbox.poll_next(cx) {
-            if let Some(over) = asked(self.session, message) {
+            if let Some(over) = asked(self.session, message, &self.groups) {
                 return Poll::Ready(over);
             }
         }
@@ -453,11 +512,13 @@ impl Lending<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Cabinet;
 
     #[test]
     fn a_name_cannot_become_a_part_of_the_form() {
         let path = "a'><script>alert(1)</script>.iso".to_owned();
-        let dialog = dialog(&[Offer { drive: Drive::Cd, path, size: 1 }]);
+        let name = path.clone();
+        let dialog = dialog(&[Offer { drive: Drive::Cd, path, name, size: 1 }]);
         let html = dialog["args"]["html"].as_str().unwrap();
         assert!(!html.contains("<script") && html.contains("a&#39;&gt;&lt;script&gt;"), "{html}");
     }
@@ -470,34 +531,57 @@ mod tests {
             "linux": {"t": 2, "f": {"small.iso": {"t": 3, "s": 4096}}},
         });
         let mut offers = Vec::new();
-        collect(&listed, "", 0, &mut offers);
+        let group = crate::hub::testing::group_id(1);
+        let (path, name) = (format!("{group}:"), "Office: ".to_owned());
+        let of_group = Shelf { drawer: Drawer::Group(group.clone()), path, name };
+        let own = Drawer::User(crate::hub::testing::user_id("bob"));
+        let own = Shelf { drawer: own, path: String::new(), name: String::new() };
+        collect(&own, &listed, "", 0, &mut offers);
+        collect(&of_group, &json!({"a.iso": {"t": 3, "s": 2048}}), "", 0, &mut offers);
         let expected = json!({
             "action": "images",
             "floppy": [{"path": "boot.IMG", "size": 1_474_560}],
-            "cdrom": [{"path": "linux/small.iso", "size": 4096}],
+            "cdrom": [
+                {"path": "linux/small.iso", "size": 4096},
+                {"path": format!("{group}:a.iso"), "name": "Office: a.iso", "size": 2048},
+            ],
         });
         assert_eq!(images(&offers), expected);
     }
 
     #[test]
-    fn only_files_in_the_users_folder_are_opened() {
+    fn only_files_the_user_may_use_are_opened() {
+        use crate::hub::testing::{group_id, user_id};
         let data = tempfile::tempdir().unwrap();
         let files = Cabinet::new(data.path());
-        let user = || Drawer::User(crate::hub::testing::user_id("bob"));
-        let folders = vec![Name::new("linux").unwrap()];
-        let place = Place { drawer: user(), folders };
-        files.write(&place, &Name::new("a+b & c.iso").unwrap(), &[1; 512], None).unwrap();
+        let bob = user_id("bob");
+        for drawer in
+            [Drawer::User(bob.clone()), Drawer::Group(group_id(1)), Drawer::Group(group_id(2))]
+        {
+            let place = Place { drawer, folders: vec![Name::new("linux").unwrap()] };
+            files.write(&place, &Name::new("a+b & c.iso").unwrap(), &[1; 512], None).unwrap();
+        }
+        let [shared, foreign] = [1, 2].map(|n| group_id(n).to_string());
         for (path, found) in [
-            ("linux/a+b & c.iso", true),
-            ("linux%2Fa%2Bb%20%26%20c.iso", true),
-            ("a+b & c.iso", false),
-            ("../user-bob/linux/a+b & c.iso", false),
-            ("linux", false),
-            ("", false),
-            ("/etc/passwd", false),
-            ("linux%2F..%2F..%2Fx.iso", false),
+            ("linux/a+b & c.iso".to_owned(), true),
+            ("linux%2Fa%2Bb%20%26%20c.iso".to_owned(), true),
+            ("a+b & c.iso".to_owned(), false),
+            ("../user-bob/linux/a+b & c.iso".to_owned(), false),
+            ("linux".to_owned(), false),
+            (String::new(), false),
+            ("/etc/passwd".to_owned(), false),
+            ("linux%2F..%2F..%2Fx.iso".to_owned(), false),
+            (format!("{shared}:linux/a+b & c.iso"), true),
+            (format!("{shared}%3Alinux%2Fa%2Bb%20%26%20c.iso"), true),
+            (format!("{shared}:../mesh-x/linux/a+b & c.iso"), false),
+            (format!("{shared}/linux/a+b & c.iso"), false),
+            (format!("{foreign}:linux/a+b & c.iso"), false),
+            ("user//ann:linux/a+b & c.iso".to_owned(), false),
+            (":linux/a+b & c.iso".to_owned(), false),
         ] {
-            assert_eq!(find(&files, user(), path).is_ok(), found, "{path}");
+            let place = sought(&path, &bob, |group| *group == group_id(1));
+            let is_there = place.is_some_and(|(place, name)| files.read(&place, &name).is_ok());
+            assert_eq!(is_there, found, "{path}");
         }
     }
 }
