@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::premises::Premises;
+use crate::amt::activation::room::Equipment;
 use crate::hub::held::HeldAgent;
 use crate::hub::machine::Usage;
 use crate::hub::{Hub, Refused};
@@ -28,6 +29,9 @@ pub(super) struct Health {
     certificates: Vec<Certificate>,
     /// Certificate files that cannot be read, and why.
     certificate_errors: Vec<String>,
+    /// What Intel AMT is activated with; `None` if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activation: Option<Activation>,
     store: Store,
     /// Refusals since the start, by cause.
     refused: BTreeMap<&'static str, u64>,
@@ -56,6 +60,42 @@ struct Certificate {
     sha384: String,
 }
 
+/// What the reader's domain activates Intel AMT with.
+#[derive(Debug, Serialize)]
+struct Activation {
+    /// Those in force.
+    certificates: Vec<ActivationCertificate>,
+    /// Why others, or the log, cannot be used.
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ActivationCertificate {
+    /// What the owner calls it.
+    name: String,
+    /// The DNS suffix of the computers it is for.
+    domain: String,
+    /// The day the first certificate of the chain ends, `2026-11-22`.
+    not_after: String,
+    /// SHA-256 of the root that firmware has to trust.
+    root: String,
+}
+
+impl Activation {
+    fn of(equipment: &Equipment) -> Option<Self> {
+        let certificates = equipment.certificates.iter().map(|certificate| ActivationCertificate {
+            name: certificate.name.clone(),
+            domain: certificate.domain.clone(),
+            not_after: certificate.last_day(),
+            root: certificate.root.sha256.clone(),
+        });
+        let told =
+            Self { certificates: certificates.collect(), warnings: equipment.warnings.clone() };
+        (!told.certificates.is_empty() || !told.warnings.is_empty()).then_some(told)
+    }
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Store {
@@ -76,7 +116,12 @@ impl From<Description> for Certificate {
 
 impl Health {
     /// At this moment, as `reader` may know it. Certificates are read from their files, in the pool.
-    pub(super) async fn now(hub: &Hub, premises: &Premises, reader: &User) -> Self {
+    pub(super) async fn now(
+        hub: &Hub,
+        premises: &Premises,
+        equipment: &Equipment,
+        reader: &User,
+    ) -> Self {
         let data = premises.data.clone();
         let (certificates, certificate_errors) = pool::unblock(move || describe_all(&data)).await;
         let (usage, disk) = (Usage::now(), hub.store.health());
@@ -96,6 +141,7 @@ impl Health {
             agent_package: premises.agent_package.borrow().clone(),
             certificates: certificates.into_iter().map(Certificate::from).collect(),
             certificate_errors,
+            activation: Activation::of(equipment),
             store: Store {
                 degraded: disk.degraded,
                 unwritten: disk.unwritten_records,

@@ -28,6 +28,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 const PASSWORDS: usize = 3;
 /// Bytes read at the end of each file when looking for passwords.
 const TAIL: u64 = 16 << 20;
+/// The same when the newest lines are shown; a line has some 700.
+const NEWEST: u64 = 256 << 10;
 /// Files beside the log that it was renamed to: `amtactivation.log.1` and so on.
 const OLDER: usize = 9;
 /// Mode of the file: it holds passwords.
@@ -170,7 +172,7 @@ pub fn passwords(path: &Path, uuid: &str, node: &str) -> Vec<String> {
         PathBuf::from(name)
     });
     for file in std::iter::once(path.to_owned()).chain(older) {
-        let Ok(text) = tail(&file) else { break };
+        let Ok(text) = tail(&file, TAIL) else { break };
         let is_its = |line: &Line| {
             line.amt_uuid.eq_ignore_ascii_case(uuid) && line.nodeid.as_deref() == Some(node)
         };
@@ -190,7 +192,7 @@ pub fn passwords(path: &Path, uuid: &str, node: &str) -> Vec<String> {
 
 /// The newest lines, newest first and without passwords, `count` at most.
 pub fn newest(path: &Path, count: usize) -> Vec<Line> {
-    let text = tail(path).unwrap_or_default();
+    let text = tail(path, NEWEST).unwrap_or_default();
     let newest = lines(&text).rev().take(count);
     let shown = |line| Line { password: None, oldmebx: None, newmebx: None, ..line };
     newest.map(shown).collect()
@@ -200,12 +202,12 @@ fn lines(text: &str) -> impl DoubleEndedIterator<Item = Line> {
     text.lines().filter(|line| line.starts_with('{')).filter_map(|l| serde_json::from_str(l).ok())
 }
 
-fn tail(path: &Path) -> io::Result<String> {
+fn tail(path: &Path, most: u64) -> io::Result<String> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
     let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

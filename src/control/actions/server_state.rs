@@ -86,7 +86,8 @@ pub(super) fn health(call: &Call) -> Answer<'_> {
     let premises = call.premises().filter(|_| visible(call, MyServer::STATS));
     let Some(premises) = premises else { return Answer::none() };
     Answer::later(async move {
-        let health = Health::now(call.hub(), &premises, &call.user).await;
+        let equipment = call.control().activation(&call.user.id.domain);
+        let health = Health::now(call.hub(), &premises, &equipment, &call.user).await;
         call.reply(to_value(&health))
     })
 }

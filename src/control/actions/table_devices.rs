@@ -5,8 +5,8 @@ use super::Need::{Device, DeviceAnyOf, DeviceUnless, Devices, Group, Login};
 use super::Refusal::{SaysAs, Silent};
 use super::Wanted::Always;
 use super::{
-    Action, VISIBLE, action, add_devices, amt_device, amt_lan, amt_policy, amt_set, clipboard,
-    cookies, import_amt, remote, report, says, server, share_link, shares, wake,
+    Action, VISIBLE, action, add_devices, amt_device, amt_lan, amt_policy, amt_power, amt_set,
+    clipboard, cookies, import_amt, remote, report, says, server, share_link, shares, wake,
 };
 use crate::model::Rights;
 
@@ -45,6 +45,12 @@ pub(super) static ACTIONS: &[Action] = &[
         "amtboot",
         Both,
         Device(Rights::RESET_OFF, amt_device::boot),
+        says("Invalid node id", "Invalid node id", "Access denied"),
+    ),
+    action(
+        "amtpower",
+        Both,
+        Device(Rights::RESET_OFF, amt_power::set),
         says("Invalid node id", "Invalid node id", "Access denied"),
     ),
     action(

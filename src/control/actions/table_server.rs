@@ -3,7 +3,7 @@
 use super::Echo::{Nothing, Tag};
 use super::Need::{Login, Site, SiteAnyOf};
 use super::Refusal::Silent;
-use super::{Action, action, files, server, server_state};
+use super::{Action, action, amt_history, files, server, server_state};
 use crate::model::SiteRights;
 
 /// What lets a user see the server's numbers.
@@ -32,6 +32,7 @@ pub(super) static ACTIONS: &[Action] = &[
         .not_by_token(),
     action("serverconsole", Tag, Site(SiteRights::FULL, server_state::console), Silent)
         .not_by_token(),
+    action("amtactivations", Tag, Site(SiteRights::FULL, amt_history::list), Silent),
     action("traceinfo", Nothing, Site(SiteRights::FULL, server_state::trace), Silent),
     // Not to be had here: no plugins, no binaries of the tools.
     action("plugins", Nothing, Login(server::ignore), Silent),

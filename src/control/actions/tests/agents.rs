@@ -312,6 +312,10 @@ fn what_firmware_is_asked_is_answered_by_what_it_did_and_the_session_goes_on() {
     let code = json!({"action": "amtconsent", "nodeid": id, "verb": "give", "code": "12345",
         "responseid": "R"});
     assert_eq!(ask(&admin, &code)[0]["result"], "Invalid code");
+    let power =
+        |state: u32| json!({"action": "amtpower", "nodeid": id, "state": state, "responseid": "R"});
+    assert_eq!(ask(&admin, &power(2))[0]["result"], "Invalid state");
+    assert_eq!(answers(power(5))[0]["result"], "The last change of power has not taken effect yet");
     // One that does not answer delays nobody but who asked it.
     firmware.wedged.set(true);
     assert_eq!(answers(read), Vec::<Value>::new());

@@ -283,6 +283,10 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
             let request = json!({"nodeid": node, "target": "network"});
             vec![(Each(vec![Rights::RESET_OFF]), Reaches, request)]
         }
+        "amtpower" => {
+            let request = json!({"nodeid": node, "state": 5});
+            vec![(Each(vec![Rights::RESET_OFF]), Reaches, request)]
+        }
         "amtconsent" => {
             let request = json!({"nodeid": node, "verb": "ask"});
             vec![(Each(vec![Rights::REMOTE_CONTROL]), Reaches, request)]
@@ -291,6 +295,7 @@ pub(super) fn cases(action: &str) -> Vec<Case> {
             let request = json!({"nodeid": node, "what": "clock"});
             vec![(Each(vec![Rights::MANAGE_DEVICES]), Reaches, request)]
         }
+        "amtactivations" => vec![(OnServer(SiteRights::FULL), Reads, json!({}))],
         "mpsjournal" => vec![(OnServer(SiteRights::FULL), Reads, json!({}))],
         "mpssetup" | "mpsscript" => {
             vec![(Each(vec![Rights::EDIT_GROUP]), Reads, json!({"meshid": group}))]

@@ -214,6 +214,45 @@ fn the_server_tells_how_it_is_without_telling_where_its_keys_are() {
 }
 
 #[test]
+fn activations_are_shown_without_the_passwords_they_gave() {
+    let data = tempfile::tempdir().unwrap();
+    let certs = json!({"vendor": {"certpfx": "absent.pfx", "certpfxpass": "x"}});
+    let text = json!({"domains": {"": {"AmtAcmActivation": {"certs": certs}}}}).to_string();
+    let (world, _) = lab_with(crate::config::parse(&text, []).unwrap().0);
+    let room = crate::amt::activation::room::Room::new(world.hub.clone(), data.path());
+    futures_lite::future::block_on(room.load());
+    world.control.set_activation(room);
+    world.control.set_premises(Premises::new(data.path(), vec![]));
+    let line = |action: &str, secret: &str| {
+        json!({"time": "2026-11-22T20:00:00.000Z", "action": action, "domain": "",
+            "amtUuid": "03000200-0400-0500-0006-000700080009", "amtFqdn": "example.com",
+            "user": "admin", "password": secret, "computerName": "pc"})
+    };
+    let log = format!(
+        "{}\r\n{}\r\n",
+        line("acmactivate", "S3cret!x"),
+        line("acmactivate-success", "S3cret!x")
+    );
+    std::fs::write(data.path().join("amtactivation.log"), log).unwrap();
+    let admin = world.session("admin");
+    let told = ask(&admin, &json!({"action": "amtactivations", "tag": 1})).remove(0);
+    let [newest, oldest] = &told["activations"].as_array().unwrap()[..] else { panic!("{told}") };
+    assert_eq!(
+        (&newest["action"], &newest["computerName"]),
+        (&json!("acmactivate-success"), &json!("pc"))
+    );
+    assert_eq!((&oldest["action"], oldest.get("password")), (&json!("acmactivate"), None));
+    assert!(!told.to_string().contains("S3cret"), "{told}");
+    // Why a certificate is not in force is for all who look after the server.
+    world.user("keeper", SiteRights::BACKUP);
+    let keeper = world.session("keeper");
+    assert!(ask(&keeper, &json!({"action": "amtactivations"})).is_empty());
+    let health = ask(&keeper, &json!({"action": "serverhealth"})).remove(0);
+    assert_eq!(health["activation"]["certificates"], json!([]));
+    assert_eq!(health["activation"]["warnings"].as_array().unwrap().len(), 1, "{health}");
+}
+
+#[test]
 fn a_backup_is_made_when_somebody_asks_for_one() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("config.json"), "{}").unwrap();
