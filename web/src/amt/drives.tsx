@@ -4,13 +4,15 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 
 import type { Device } from "../control/wire.ts";
-import { client } from "../app/state.ts";
+import { client, Feature, feature, me } from "../app/state.ts";
 import { bytes, plain } from "../model/format.ts";
+import { Site, siteHas } from "../model/rights.ts";
 import { Button, Card, Empty, Notice } from "../parts/basic.tsx";
 import { confirm } from "../parts/dialog.tsx";
 import { Select } from "../parts/field.tsx";
 import { CONSENT, endWords } from "./console.ts";
 import { errorWords, imagesIn, Reading, type DriveImage } from "./reading.ts";
+import { SendImage } from "./image.tsx";
 import { Consent, useConsole } from "./seat.tsx";
 
 type Stage = "choosing" | "reaching" | "letting in" | "offered" | "over";
@@ -90,6 +92,12 @@ export default function DrivesView({ device, mayBoot }: { device: Device; mayBoo
   });
   useEffect(() => session.start(), []);
 
+  /** Asks for the images again, and chooses the one that has just come. */
+  const look = (name: string) => {
+    (/\.iso$/i.test(name) ? cdrom : floppy).value = name;
+    if (session.state.peek().is === "open") socket.current?.send(JSON.stringify({ action: "images" }));
+    else session.start();
+  };
   const begin = () => {
     failure.value = "";
     const args = {
@@ -116,6 +124,8 @@ export default function DrivesView({ device, mayBoot }: { device: Device; mayBoo
   const known = images.value;
   const busy = !ended && stage.value !== "choosing";
   const none = known !== null && known.floppy.length + known.cdrom.length === 0;
+  const own = [...(known?.floppy ?? []), ...(known?.cdrom ?? [])].map(({ path }) => path);
+  const sends = siteHas(me(), Site.files) && !feature(Feature.noUserFiles);
   return (
     <div class="stack wide">
       {failure.value !== "" && (
@@ -129,7 +139,11 @@ export default function DrivesView({ device, mayBoot }: { device: Device; mayBoo
       <Card title="Drives">
         {none ? (
           <Empty icon="disk" title="There are no disk images">
-            <p>Images are files of yours on the server whose names end in .iso or .img.</p>
+            <p>
+              Images are files on the server whose names end in .iso or .img: yours, and those of device
+              groups whose files you may use.
+            </p>
+            {sends && <SendImage there={[]} sent={look} />}
             <Button icon="restart" onClick={() => session.start()}>
               Look again
             </Button>
@@ -171,6 +185,11 @@ export default function DrivesView({ device, mayBoot }: { device: Device; mayBoo
           </div>
         )}
       </Card>
+      {sends && !none && !busy && known !== null && (
+        <Card title="Images on the server">
+          <SendImage there={own} sent={look} />
+        </Card>
+      )}
       {busy && (
         <Card title="What is read">
           <p role="status">{WORDS[stage.value]}</p>
@@ -209,7 +228,10 @@ export default function DrivesView({ device, mayBoot }: { device: Device; mayBoo
 
 function Choice(props: { label: string; images: DriveImage[]; value: { value: string }; disabled: boolean }) {
   const { label, images, value } = props;
-  const options = images.map(({ path, size }): [string, string] => [path, `${plain(path)} (${bytes(size)})`]);
+  const options = images.map(({ path, name, size }): [string, string] => [
+    path,
+    `${plain(name ?? path)} (${bytes(size)})`,
+  ]);
   return (
     <Select
       label={label}

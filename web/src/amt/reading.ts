@@ -28,9 +28,12 @@ export class Reading {
   }
 }
 
-/** What the server says of drives. */
+/** An image on the server. */
 export interface DriveImage {
+  /** What the server is told when it is chosen. */
   path: string;
+  /** What people read, where that is something else: the files of a device group. */
+  name?: string;
   size: number;
 }
 

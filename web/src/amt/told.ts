@@ -24,22 +24,19 @@ export function powerIn(value: unknown): Power {
   return { shown: typeof pwr === "number" ? pwr : undefined, offered: numbers(offered) };
 }
 
-/** Where a computer can be started from, by the names of `amtboot`. */
-export const START_FROM: [string, string][] = [
-  ["setup", "with its setup"],
-  ["setup-serial", "with its setup on the serial line"],
-  ["network", "from the network"],
-  ["disk", "from its disk"],
-  ["optical", "from its CD-ROM"],
-];
-
 export interface LogRecord {
   /** Milliseconds since 1970, by the clock of the firmware. */
   time: number;
   text: string;
   /** 8 and more are troubles; audit entries have none. */
   severity: number | undefined;
-  who: string;
+  /** Numbers of what happened: a sensor and its event, or a part of the firmware and its event. */
+  kind: string;
+  /** Who did it, and from where, in the audit log. */
+  initiator: string;
+  address: string;
+  /** What more there is, in hexadecimal. */
+  data: string;
 }
 
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
@@ -49,15 +46,18 @@ export function eventsIn(value: unknown): LogRecord[] {
   if (!Array.isArray(value)) return [];
   const records = value.map((one) => {
     const record = bag(one);
-    const { time, severity, sensor, app, event } = record;
+    const { time, severity, sensor, offset, app, event } = record;
     const words = text(record["text"]);
-    const number = sensor === undefined ? `${String(app)}/${String(event)}` : `sensor ${String(sensor)}`;
-    const who = [record["initiator"], record["address"]].map(text).filter(Boolean).join(", ");
+    const numbers = sensor === undefined ? [app, event] : [sensor, offset];
+    const kind = numbers.map((number) => (typeof number === "number" ? String(number) : "?")).join("/");
     return {
       time: typeof time === "number" && Number.isFinite(time) ? time * 1000 : 0,
-      text: words === "" ? `Event ${number}` : words,
+      text: words === "" ? `Event ${kind}` : words,
       severity: typeof severity === "number" ? severity : undefined,
-      who,
+      kind,
+      initiator: text(record["initiator"]),
+      address: text(record["address"]),
+      data: text(record["data"]),
     };
   });
   return records.sort((a, b) => b.time - a.time);
@@ -65,6 +65,10 @@ export function eventsIn(value: unknown): LogRecord[] {
 
 export function logLine({ text }: LogRecord): string {
   return plain(text).slice(0, 500);
+}
+
+export function logWho({ initiator, address }: LogRecord): string {
+  return [initiator, address].filter(Boolean).map(plain).join(", ");
 }
 
 export function severityWords(severity: number): string {

@@ -3,6 +3,11 @@
 /** A tenant may want a `?key=` with every request (`loginKey`); it came with the page's address. */
 const key = typeof location === "undefined" ? null : new URLSearchParams(location.search).get("key");
 
+/** That key, for what is run elsewhere. */
+export function loginKey(): string | null {
+  return key;
+}
+
 /** Where `path` is, for `fetch`. */
 export function at(path: string): string {
   return key === null ? path : `${path}?key=${encodeURIComponent(key)}`;

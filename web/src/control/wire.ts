@@ -25,6 +25,10 @@ export interface ServerInfo {
   certExpire?: number;
   magenturl?: string;
   manageAllDeviceGroups?: boolean;
+  /** Hash of the web certificate, which MeshCmd compares. */
+  tlshash?: string;
+  /** DNS suffixes for which there is an activation certificate. */
+  amtAcmFqdn?: string[];
   timeout?: number;
   version?: string;
 }
@@ -74,6 +78,21 @@ export interface Group {
   consent?: number;
   expireDevs?: number;
   invite?: { codes?: string[]; flags?: number };
+  amt?: AmtPolicy;
+}
+
+/** What is to become of the Intel AMT of a group's computers (`meshamtpolicy`). */
+export interface AmtPolicy {
+  /** 0 nothing, 1 deactivate, 2 client control mode, 3 admin control mode, 4 fully automatic. */
+  type: number;
+  /** 1: there is one; a new one on its way in. */
+  password?: number | string | null;
+  /** 1: what is in client control mode under another password is activated anew. */
+  badpass?: number;
+  /** 0 leave it, 1 the firmware does not call, 2 it calls this server. */
+  cirasetup?: number;
+  /** Where admin control mode is impossible: 0 leave it, 1 deactivate, 2 client control mode. */
+  ccm?: number;
 }
 
 /** A device (`node`). Times are milliseconds since 1970. */

@@ -7,9 +7,10 @@ import { client, me, store } from "../app/state.ts";
 import { Failed } from "../control/client.ts";
 import type { Device } from "../control/wire.ts";
 import { count, plain } from "../model/format.ts";
-import { effective, has, Right } from "../model/rights.ts";
+import { hasAmt } from "../model/amt.ts";
+import { effective, has, limited, Right } from "../model/rights.ts";
 import { Button, Icon, Words } from "../parts/basic.tsx";
-import { dialog, toast } from "../parts/dialog.tsx";
+import { attempt, dialog, toast } from "../parts/dialog.tsx";
 import { Menu } from "../parts/menu.tsx";
 import { Form, Input, Segments, Select, TextArea } from "../parts/field.tsx";
 import { groupsWith } from "../app/visible.ts";
@@ -64,6 +65,15 @@ export const ACTIONS: Action[] = [
     fits: connected,
     start: (devices) =>
       sure("Power off", devices, "Powering off", (device) => power(device, POWER.off), Right.power),
+  },
+  {
+    id: "amt",
+    words: "Intel AMT power…",
+    icon: "board",
+    right: Right.wake | Right.power,
+    fits: (device) => hasAmt(device) && !limited(rightsOn(device), Right.noAmt),
+    start: (devices) =>
+      void attempt(async () => (await import("../amt/index.ts")).askPower(devices, { rightsOn, onEach })),
   },
   {
     id: "run",

@@ -11,6 +11,7 @@ import { plain } from "../model/format.ts";
 import { Button, Card, Icon } from "../parts/basic.tsx";
 import { CopyBox } from "../parts/copy.tsx";
 import { attempt } from "../parts/dialog.tsx";
+import { save } from "../parts/save.ts";
 
 export default function Amt({ group }: GroupSectionProps) {
   const [setup, setSetup] = useState<Setup | null>(null);
@@ -73,18 +74,13 @@ function Values({ setup, group }: { setup: Setup; group: Group }) {
 
 /** The same as a script for MeshCommander. */
 function Script({ group }: { group: Group }) {
-  const save = () =>
+  const take = () =>
     attempt(async () => {
       const frame = await client.ask("mpsscript", { meshid: group._id });
-      const file = new Blob([String(frame["script"])], { type: "application/json" });
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(file);
-      link.download = "cira_setup.mescript";
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+      save("cira_setup.mescript", "application/json", String(frame["script"]));
     });
   return (
-    <Button icon="download" onClick={() => void save()}>
+    <Button icon="download" onClick={() => void take()}>
       Script
     </Button>
   );

@@ -8,6 +8,20 @@ export interface Certificate {
   notAfter: string;
 }
 
+/** What Intel AMT is activated with. */
+export interface Activation {
+  certificates: {
+    name: string;
+    /** The DNS suffix of the computers it is for. */
+    domain: string;
+    notAfter: string;
+    /** SHA-256 of its root, which firmware has to trust. */
+    root: string;
+  }[];
+  /** Why others, or the log, cannot be used. */
+  warnings: string[];
+}
+
 /** An agent that is not let in, and why, in the server's words. */
 export interface Held {
   cause: string;
@@ -39,6 +53,8 @@ export interface Health {
   agentPackage?: string | null;
   certificates?: Certificate[];
   certificateErrors?: string[];
+  /** Absent where nothing is set up for it. */
+  activation?: Activation;
   store?: { degraded?: string | null; unwritten: number; bytesWritten: number };
   /** Refusals since the start, by cause. */
   refused?: Record<string, number>;

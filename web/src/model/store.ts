@@ -271,7 +271,17 @@ export class Store {
     const id = event.meshid ?? "";
     const known = this.#groups.get(id);
     const next = { ...known, _id: id } as Record<string, unknown>;
-    for (const member of ["name", "mtype", "desc", "links", "consent", "flags", "expireDevs", "invite"]) {
+    for (const member of [
+      "name",
+      "mtype",
+      "desc",
+      "links",
+      "consent",
+      "flags",
+      "expireDevs",
+      "invite",
+      "amt",
+    ]) {
       if (event[member] !== undefined) next[member] = event[member];
     }
     const group = next as unknown as Group;

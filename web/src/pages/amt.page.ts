@@ -8,5 +8,5 @@ export default {
   title: "Intel AMT",
   nav: { icon: "board", order: 45, key: "i" },
   visible: () => isAdministrator(me()) && (client.greeting.value?.server.mpsport ?? 0) !== 0,
-  show: lazy(() => import("./amt.tsx")),
+  show: lazy(async () => ({ default: (await import("../amt/index.ts")).Page })),
 } satisfies Page;

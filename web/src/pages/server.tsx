@@ -4,14 +4,15 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { useFrames } from "../app/hooks.ts";
 import { client, me, server, store, tryAsk } from "../app/state.ts";
-import { bytes, date, grouped, plain, span } from "../model/format.ts";
-import { expiring, refusals, type Certificate, type Health } from "../model/health.ts";
+import { bytes, grouped, plain, span } from "../model/format.ts";
+import { refusals, type Certificate, type Health } from "../model/health.ts";
 import { isAdministrator } from "../model/rights.ts";
 import { Badge, Button, Card, Icon, Notice, Words } from "../parts/basic.tsx";
-import { now } from "../parts/clock.ts";
 import { attempt } from "../parts/dialog.tsx";
+import { ActivationCard } from "../server/activation.tsx";
 import { Configuration } from "../server/configuration.tsx";
 import { HeldAgents } from "../server/held.tsx";
+import { Expiry } from "../server/expiry.tsx";
 import { AgentPackage } from "../server/package.tsx";
 import { Measurements } from "../server/measurements.tsx";
 
@@ -47,6 +48,9 @@ export default function Server() {
       <div class="cards">
         {health?.refused && <Refusals refused={health.refused} />}
         <Certificates health={health} />
+        {(health?.activation || [...store.groups.values()].some(({ amt }) => amt?.type)) && (
+          <ActivationCard activation={health?.activation} administrator={administrator} />
+        )}
         {health?.agentPackage !== undefined && (
           <AgentPackage version={health.agentPackage} installs={administrator} installed={ask} />
         )}
@@ -166,22 +170,6 @@ const ROLES: Record<string, [string, string]> = {
   mps: ["Intel AMT", "what Intel AMT sees"],
   root: ["Root", "issues the others"],
 };
-
-function Expiry({ name, words, end }: { name: string; words: string; end: number }) {
-  const state = expiring(end, now.value);
-  return (
-    <li>
-      <div class="what">
-        <strong>{name}</strong>
-        <span class="small muted">{plain(words)}</span>
-      </div>
-      <span class="small muted">until {date(end)}</span>
-      {state !== "good" && (
-        <Badge kind={state === "over" ? "bad" : "warn"}>{state === "over" ? "expired" : "soon"}</Badge>
-      )}
-    </li>
-  );
-}
 
 function Backup() {
   const [answer, setAnswer] = useState("");

@@ -127,7 +127,11 @@ export function Empty(props: { icon: string; title: string; children?: Component
   );
 }
 
-export function Notice(props: { kind?: "warn" | "bad"; icon?: string; children: ComponentChildren }) {
+export function Notice(props: {
+  kind?: "warn" | "bad" | undefined;
+  icon?: string;
+  children: ComponentChildren;
+}) {
   return (
     <div class={`notice ${props.kind ?? ""}`} role={props.kind ? "alert" : "note"}>
       <Icon name={props.icon ?? (props.kind ? "warn" : "info")} />
@@ -199,5 +203,31 @@ export function Avatar({ name }: { name: string }) {
     <span class="avatar" aria-hidden="true">
       {plain(name).slice(0, 1) || "?"}
     </span>
+  );
+}
+
+/** How far something has come. */
+export function Progress({
+  words,
+  part,
+}: {
+  words: string;
+  /** 0 to 1; null while nobody knows. */ part: number | null;
+}) {
+  const percent = part === null ? undefined : Math.round(part * 100);
+  return (
+    <div class="stack tight" role="status">
+      <span class="small muted">{words}</span>
+      <div
+        class="meter"
+        role="progressbar"
+        aria-label={words}
+        aria-valuenow={percent}
+        aria-valuemin={0}
+        aria-valuemax={100}
+      >
+        <i style={{ width: `${percent ?? 100}%` }} />
+      </div>
+    </div>
   );
 }

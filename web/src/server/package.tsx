@@ -4,7 +4,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { count, plain } from "../model/format.ts";
-import { Button, Card, Facts } from "../parts/basic.tsx";
+import { Button, Card, Facts, Progress } from "../parts/basic.tsx";
 import { CopyBox } from "../parts/copy.tsx";
 import { dialog, toast } from "../parts/dialog.tsx";
 import { Check, Failure } from "../parts/field.tsx";
@@ -100,7 +100,7 @@ function Install({ close }: { close(): void }) {
         ))}
       </fieldset>
       {news?.is === "failed" && <Failure text={plain(news.words)} />}
-      {busy && <Progress news={news} />}
+      {busy && <Progress words={`${news.words}…`} part={news.part} />}
       <input
         ref={file}
         type="file"
@@ -125,25 +125,6 @@ function Install({ close }: { close(): void }) {
         >
           Choose the file…
         </Button>
-      </div>
-    </div>
-  );
-}
-
-function Progress({ news }: { news: Extract<News, { is: "step" }> }) {
-  const percent = news.part === null ? undefined : Math.round(news.part * 100);
-  return (
-    <div class="stack tight" role="status">
-      <span class="small muted">{news.words}…</span>
-      <div
-        class="meter"
-        role="progressbar"
-        aria-label={news.words}
-        aria-valuenow={percent}
-        aria-valuemin={0}
-        aria-valuemax={100}
-      >
-        <i style={{ width: `${percent ?? 100}%` }} />
       </div>
     </div>
   );

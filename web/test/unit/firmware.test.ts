@@ -6,7 +6,21 @@ import { test } from "node:test";
 import { Console, endWords, type Line } from "../../src/amt/console.ts";
 import { decoder, fromCp437, functionKey, typed, USUAL } from "../../src/amt/line.ts";
 import { errorWords, imagesIn, Reading } from "../../src/amt/reading.ts";
-import { eventsIn, logLine, powerIn, versionsIn } from "../../src/amt/told.ts";
+import { addressFault, ALL, offers, request, SWITCH_ON } from "../../src/amt/power.ts";
+import { logCsv } from "../../src/amt/csv.ts";
+import {
+  aheadWords,
+  alarmsIn,
+  changesIn,
+  isOwn,
+  pathWords,
+  repeatWords,
+  settingsIn,
+  usersIn,
+} from "../../src/amt/known.ts";
+import { eventsIn, logLine, logWho, powerIn, versionsIn } from "../../src/amt/told.ts";
+import { isImage } from "../../src/amt/upload.ts";
+import { Right } from "../../src/model/rights.ts";
 
 class Fake implements Line {
   binaryType = "blob";
@@ -161,11 +175,11 @@ test("what firmware says is read whatever form it has", () => {
     null,
   ]);
   assert.deepEqual(
-    records.map((record) => [record.time, logLine(record), record.who]),
+    records.map((record) => [record.time, logLine(record), logWho(record)]),
     [
       [20_000, "Event 16/1", "admin, 192.0.2.1"],
       [10_000, "Authentication failed", ""],
-      [0, "Event undefined/undefined", ""],
+      [0, "Event ?/?", ""],
     ],
   );
   assert.deepEqual(eventsIn("nonsense"), []);
@@ -173,4 +187,114 @@ test("what firmware says is read whatever form it has", () => {
     ["AMT", "16.1.25"],
     ["Flash", ""],
   ]);
+});
+
+test("a log becomes a file that no spreadsheet takes for formulas", () => {
+  const records = eventsIn([
+    { time: 20, severity: 16, sensor: 6, offset: 1, text: '=HYPERLINK("x")', data: "00ff" },
+    {
+      time: 10,
+      app: 16,
+      event: 1,
+      text: 'Two, "words"\nand a line',
+      initiator: "admin",
+      address: "192.0.2.1",
+    },
+    null,
+  ]);
+  assert.equal(
+    logCsv(records),
+    "Time,Number,Severity,Event,Initiator,Address,Data\r\n" +
+      '1970-01-01T00:00:20.000Z,6/1,16,"\'=HYPERLINK(""x"")",,,00ff\r\n' +
+      '1970-01-01T00:00:10.000Z,16/1,,"Two, ""words""\nand a line",admin,192.0.2.1,\r\n' +
+      ",?/?,,Event ?/?,,,\r\n",
+  );
+});
+
+test("each state of power is asked for in its own way", () => {
+  const table = ALL.map((choice) => [choice.id, ...request(choice, "node//a")]);
+  assert.deepEqual(table[0], ["on", "poweraction", { nodeids: ["node//a"], actiontype: 302 }]);
+  assert.deepEqual(table[2], ["reset", "amtpower", { nodeid: "node//a", state: 10 }]);
+  assert.deepEqual(table.at(-1), ["optical", "amtboot", { nodeid: "node//a", target: "optical" }]);
+  assert.equal(new Set(ALL.map(({ id }) => id)).size, ALL.length);
+  for (const choice of ALL) assert.equal(choice.right, choice === SWITCH_ON ? Right.wake : Right.power);
+  const offered = (list: number[]) => ALL.filter((choice) => offers(list, choice)).map(({ id }) => id);
+  assert.equal(offered([]).length, ALL.length, "firmware that says nothing may be asked");
+  assert.deepEqual(offered([2, 5]).slice(0, 2), ["on", "cycle"]);
+});
+
+test("only addresses that firmware can fetch are taken", () => {
+  for (const [address, good] of [
+    ["https://boot.example.com/x.efi", true],
+    [" https://192.0.2.1:8443/a.iso ", true],
+    ["http://boot.example.com/x.efi", false],
+    ["file:///etc/passwd", false],
+    ["boot.example.com", false],
+    ["", false],
+    [`https://boot.example.com/${"x".repeat(300)}`, false],
+  ] as const)
+    assert.equal(addressFault(address) === "", good, address);
+});
+
+test("settings are read part by part, and what is no setting is none", () => {
+  const settings = settingsIn({
+    serial: true,
+    storage: false,
+    consent: "desktop",
+    consentTimeout: 120,
+    clock: { firmware: 1_000_060, server: 1_000_000 },
+    hostname: "pc",
+    domain: "",
+    tls: { remote: true, local: false },
+    cira: { servers: [{ address: "mps.example.com", port: 4433 }, 7], triggers: ["periodic"], home: ["x"] },
+    wireless: [{ name: "Office", ssid: "office", security: 6 }],
+  });
+  assert.deepEqual(settings.features, { serial: true, storage: false });
+  assert.deepEqual([settings.consent, settings.ahead, settings.clock], ["desktop", 60, 1_000_060_000]);
+  assert.deepEqual(settings.tls, { remote: true, local: false, mutual: false });
+  assert.deepEqual(settings.cira?.servers, ["mps.example.com:4433"]);
+  assert.deepEqual(settings.wireless, [{ name: "Office", words: "office, 6" }]);
+  for (const broken of [null, 7, "x", [], { consent: "toString", clock: { firmware: "1" }, hostname: {} }]) {
+    const { features, consent, ahead, hostname, tls, cira, wireless } = settingsIn(broken);
+    assert.deepEqual([features, consent, ahead, hostname], [{}, undefined, undefined, undefined]);
+    assert.deepEqual([tls, cira, wireless], [undefined, undefined, undefined]);
+  }
+  const words = [1, -60, 300, -90_000].map(aheadWords);
+  assert.deepEqual(words, [
+    "as the server's",
+    "60 s behind the server's",
+    "5 min ahead of the server's",
+    "25 h behind the server's",
+  ]);
+});
+
+test("users, alarms and changes are read whatever form they have", () => {
+  const [admin, own, bob] = usersIn([
+    { name: "admin", admin: true, access: "any", realms: [] },
+    { handle: 1, name: "$$uns", access: "local", realms: [16, "x"], enabled: true },
+    { handle: 2, name: "bob", access: "nonsense", realms: null, enabled: false },
+  ]);
+  assert.deepEqual([admin?.admin, admin?.handle], [true, undefined]);
+  assert.deepEqual([own && isOwn(own), own?.realms], [true, [16]]);
+  assert.deepEqual([bob?.access, bob?.realms, bob?.enabled], ["any", [], false]);
+  const [alarm] = alarmsIn([{ name: "wake", start: 10, interval: 86_400, removed: true }, null]);
+  assert.deepEqual(alarm, { name: "wake", start: 10_000, interval: 86_400, removed: true });
+  assert.deepEqual([0, 86_400, 7_200, 90].map(repeatWords), [
+    "once",
+    "every day",
+    "every 2 hours",
+    "every 2 minutes",
+  ]);
+  assert.deepEqual(changesIn([{ time: 5, path: "windows.memory.0.Capacity", was: 1, is: null }, 7]), [
+    { time: 5, path: "windows.memory.0.Capacity", was: "1", is: null },
+    { time: 0, path: "", was: null, is: null },
+  ]);
+  assert.equal(pathWords("windows.memory.0.Capacity"), "memory 1 Capacity");
+  assert.equal(pathWords("identifiers.bios_version"), "bios version");
+  assert.deepEqual([usersIn("x"), alarmsIn(null), changesIn({})], [[], [], []]);
+});
+
+test("only images are sent", () => {
+  const names = ["a.iso", "B.IMG", "a.txt", ".iso", "iso", "a.iso.exe"];
+  assert.deepEqual(names.map(isImage), [true, true, false, false, false, false]);
 });

@@ -7,5 +7,5 @@ export default {
   title: "Intel AMT",
   order: 85,
   visible: hasAmt,
-  show: lazy(() => import("./amt.tsx")),
+  show: lazy(async () => ({ default: (await import("../../amt/index.ts")).Tab })),
 } satisfies DeviceTab;

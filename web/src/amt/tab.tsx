@@ -1,27 +1,38 @@
 // The firmware of a device: whether it is connected, and if not, why.
 
-import { Journal } from "../../amt/journal.tsx";
-import { PowerCard, RecordsCard } from "../../amt/panel.tsx";
-import { useAsk } from "../../app/hooks.ts";
-import type { DeviceTabProps } from "../../app/registry.ts";
-import { to } from "../../app/router.ts";
-import { me, store } from "../../app/state.ts";
-import { short, type Device } from "../../control/wire.ts";
-import { attempts, connectionWords, uuidOf } from "../../model/amt.ts";
-import { powerWords } from "../../model/format.ts";
-import { has, isAdministrator, limited, Right } from "../../model/rights.ts";
-import { Ago, Badge, Button, Card, Empty, Facts, Waiting, Words } from "../../parts/basic.tsx";
-import { Silence } from "../../pages/amt.tsx";
+import { Journal } from "./journal.tsx";
+import { AlarmsCard, UsersCard } from "./lists.tsx";
+import { PowerCard } from "./panel.tsx";
+import { HardwareCard, LogsCard } from "./records.tsx";
+import { SettingsCard } from "./settings.tsx";
+import { useAsk } from "../app/hooks.ts";
+import type { DeviceTabProps } from "../app/registry.ts";
+import { to } from "../app/router.ts";
+import { me, store } from "../app/state.ts";
+import { short, type Device } from "../control/wire.ts";
+import { attempts, connectionWords, uuidOf } from "../model/amt.ts";
+import { powerWords } from "../model/format.ts";
+import { has, isAdministrator, limited, Right } from "../model/rights.ts";
+import { Ago, Badge, Button, Card, Empty, Facts, Waiting, Words } from "../parts/basic.tsx";
+import { Silence } from "../pages/amt.tsx";
 
 export default function Amt({ device, rights }: DeviceTabProps) {
+  const mayUse = !limited(rights, Right.noAmt);
+  const mayChange = has(rights, Right.manageDevices);
   return (
-    <div class="stack wide">
+    <div class="stack wide" key={device._id}>
       <State device={device} />
-      {!limited(rights, Right.noAmt) && (has(rights, Right.power) || has(rights, Right.wake)) && (
-        <PowerCard key={device._id} device={device} rights={rights} />
+      {mayUse && (has(rights, Right.power) || has(rights, Right.wake)) && (
+        <PowerCard device={device} rights={rights} />
       )}
-      {!limited(rights, Right.noAmt) && has(rights, Right.details) && (
-        <RecordsCard key={`${device._id} records`} device={device} />
+      {mayUse && has(rights, Right.details) && (
+        <>
+          <HardwareCard device={device} />
+          <LogsCard device={device} />
+          <SettingsCard device={device} mayChange={mayChange} />
+          <UsersCard device={device} mayChange={mayChange} />
+          <AlarmsCard device={device} mayChange={mayChange} />
+        </>
       )}
       {isAdministrator(me()) && <Why device={device} />}
     </div>
