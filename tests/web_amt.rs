@@ -6,8 +6,10 @@ mod common;
 
 use common::amt::{Computer, OnLan};
 use common::cira::{Door, Live, Mood, Seen};
+use common::viewer::Control;
 use common::{ADMIN, Meshboard, PASSWORD, Server, chromium, ports};
 use serde_json::{Value, json};
+use std::fs;
 
 const UUID: &str = "4c4c4544-004b-4210-8033-b6c04f504633";
 
@@ -62,5 +64,48 @@ fn the_network_is_scanned_and_a_computer_added() {
         assert_eq!(asked[0], "network");
         let [a, b] = [0, 1].map(|n: usize| network[n].address);
         json!({ "range": format!("{a}/32"), "address": a, "other": b })
+    });
+}
+
+#[test]
+fn a_group_is_activated_by_a_command() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (pfx, log) = (folder.path().join("vendor.pfx"), folder.path().join("activations.log"));
+    let vector = include_str!("vectors/activation-cert-loading.json");
+    let vector: Value = serde_json::from_str(vector).expect("it is JSON");
+    let content = vector["pfx"]["rc2.pfx"]["base64"].as_str().expect("text");
+    let content = data_encoding::BASE64.decode(content.as_bytes()).expect("base64");
+    fs::write(&pfx, content).expect("the folder is ours");
+    let certs = json!({"vendor": {"certpfx": pfx, "certpfxpass": "pfxpassword"}});
+    let server = Meshboard::start_with(&json!({
+        "settings": {"mpsPort": ports::free()},
+        "domains": {"": {"AmtAcmActivation": {"log": log, "certs": certs}}},
+    }));
+    server.command(&["user", "add", ADMIN, "--admin", "--password", PASSWORD]);
+    let url = format!("https://127.0.0.1:{}/", server.port());
+    let mut control = Control::open(server.port());
+    chromium::play(&url, "amt", "a_group_is_activated_by_a_command", |asked| {
+        match asked[0].as_str().expect("a name") {
+            "policy" => {
+                let groups = control.ask(&json!({"action": "meshes", "responseid": "g"}));
+                let id = asked[1].as_str().expect("a text");
+                let groups = groups["meshes"].as_array().expect("a list");
+                let is_it =
+                    |group: &&Value| group["_id"].as_str().is_some_and(|it| it.ends_with(id));
+                groups.iter().find(is_it).expect("the group is there")["amt"].clone()
+            }
+            "activate" => {
+                let line = |action: &str| {
+                    json!({"time": "2026-11-22T20:00:00.000Z", "action": action, "domain": "",
+                        "amtUuid": UUID, "amtFqdn": "example.com", "user": "admin",
+                        "password": "S3cret!x", "nodeid": "node//x", "computerName": "reception-pc"})
+                };
+                let lines = [line("acmactivate"), line("acmactivate-success")];
+                let text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+                fs::write(&log, text).expect("the folder is ours");
+                Value::Null
+            }
+            other => panic!("what is {other}?"),
+        }
     });
 }
