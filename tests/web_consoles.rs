@@ -20,6 +20,9 @@ const PLACES: [(u16, u16); 7] =
 struct House {
     server: Meshboard,
     lan: OnLan,
+    control: Control,
+    /// The group of the device.
+    group: String,
 }
 
 impl House {
@@ -30,11 +33,19 @@ impl House {
         let mut control = Control::open(server.port());
         let group = control.ask(&json!({"action": "createmesh", "meshname": "amt",
             "meshtype": 1, "responseid": "g"}));
-        control.say(&json!({"action": "addamtdevice", "meshid": group["meshid"],
-            "devicename": "pc", "hostname": lan.address.to_string(), "amttls": 0,
+        let group = group["meshid"].as_str().expect("a group was made").to_owned();
+        let address = lan.address.to_string();
+        let mut house = Self { server, lan, control, group };
+        house.add("pc", &address);
+        house
+    }
+
+    /// Adds a device.
+    fn add(&mut self, name: &str, address: &str) {
+        self.control.say(&json!({"action": "addamtdevice", "meshid": self.group,
+            "devicename": name, "hostname": address, "amttls": 0,
             "amtusername": common::amt::ADMIN, "amtpassword": common::amt::PASSWORD}));
-        control.event("addnode");
-        Self { server, lan }
+        self.control.event("addnode");
     }
 
     fn play(&self, scenario: &str) {
@@ -80,6 +91,12 @@ impl House {
                     typed => json!(typed),
                 },
                 "read" => json!(firmware.ider.complete),
+                "power" => {
+                    let asked = |seen: &Seen| {
+                        matches!(seen, Seen::Power(state) if Some(u64::from(*state)) == asked[1].as_u64())
+                    };
+                    json!(firmware.seen.iter().any(asked))
+                }
                 other => panic!("nobody knows how to {other}"),
             }
         })
@@ -109,10 +126,18 @@ fn the_serial_line_echoes() {
 fn a_computer_reads_what_it_is_lent() {
     let house = House::open();
     let disc: Vec<u8> = (0..100_u8).flat_map(|sector| [sector; 2048]).collect();
-    let folder = house.server.data().join("meshcentral-files/domain/user-admin");
+    let key = house.group.rsplit('/').next().expect("split yields something");
+    let folder = house.server.data().join(format!("meshcentral-files/domain/mesh-{key}"));
     fs::create_dir_all(&folder).expect("the folder is ours");
-    fs::write(folder.join("small.iso"), &disc).expect("the folder is ours");
+    fs::write(folder.join("tools.img"), [7; 1536]).expect("the folder is ours");
     house.play("a_computer_reads_what_it_is_lent");
     let read = house.lan.computer.firmware(|firmware| firmware.ider.disc.clone());
     assert!(read == disc, "every sector is the image's");
+}
+
+#[test]
+fn the_panel_tells_and_switches() {
+    let mut house = House::open();
+    house.add("ghost", "127.0.0.77");
+    house.play("the_panel_tells_and_switches");
 }

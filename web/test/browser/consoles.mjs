@@ -1,8 +1,10 @@
 // Firmware of a simulated computer, through the real server: tests/web_consoles.rs starts both and
 // says what the computer saw.
 
+import { readFile } from "node:fs/promises";
+
 import { accessible, check, open, PATIENCE } from "./browser.mjs";
-import { ask, logIn, row } from "./person.mjs";
+import { ask, logIn, row, URL_ } from "./person.mjs";
 
 async function sit(page, tab) {
   await logIn(page);
@@ -119,11 +121,26 @@ export async function the_serial_line_echoes() {
   await close();
 }
 
-/** Images become drives, which are read whole. */
+/** Images come to the server, become drives with those of a group, and are read whole. */
 export async function a_computer_reads_what_it_is_lent() {
   const { page, close } = await open();
   await sit(page, "AMT drives");
-  await page.getByLabel("CD-ROM").selectOption("small.iso");
+  await page.getByRole("button", { name: "Upload an image…" }).waitFor();
+  const send = async (name, buffer) => {
+    await page.getByLabel("Image file").setInputFiles({ name, mimeType: "", buffer });
+  };
+  await send("notes.txt", Buffer.from("no image"));
+  await page.getByRole("alert").getByText(".iso or .img").waitFor();
+  // Larger than one piece, so that there is something to show on the way.
+  const disc = Buffer.concat(Array.from({ length: 100 }, (_, sector) => Buffer.alloc(2048, sector)));
+  await send("small.iso", disc);
+  await page.getByText("small.iso is on the server").waitFor();
+  const chosen = async () => (await page.getByLabel("CD-ROM").inputValue()) === "small.iso";
+  await until("what has come is chosen", chosen);
+  // What is there is not replaced without a word.
+  await send("small.iso", Buffer.alloc(512));
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+  await page.getByLabel("Floppy disk").selectOption({ label: "amt: tools.img (1.5 KB)" });
   await accessible(page, "drives");
   await page.getByRole("button", { name: "Lend to the device" }).click();
   await page.getByText("The device has the drives.").waitFor();
@@ -134,5 +151,75 @@ export async function a_computer_reads_what_it_is_lent() {
   check((await wide(page)) <= 0, "the page is wider than a phone");
   await page.getByRole("button", { name: "Take back" }).click();
   await page.getByRole("button", { name: "Begin again" }).waitFor();
+  await close();
+}
+
+/** What the firmware knows is shown and taken home; many computers are switched, each with its outcome. */
+export async function the_panel_tells_and_switches() {
+  const { page, close } = await open({ acceptDownloads: true });
+  await sit(page, "Intel AMT");
+  const card = (title) =>
+    page.locator("section.card").filter({ has: page.getByRole("heading", { name: title }) });
+
+  const hardware = card("Hardware");
+  await hardware.getByRole("button", { name: "Ask" }).click();
+  await hardware.getByRole("heading", { name: "Mainboard" }).waitFor();
+  await hardware.getByRole("button", { name: "Network" }).click();
+  await hardware.getByText("00:BE:43:D8:22:A4").waitFor();
+  await accessible(page, "hardware");
+
+  const logs = card("Logs of the firmware");
+  const exported = async (name) => {
+    const [file] = await Promise.all([
+      page.waitForEvent("download"),
+      logs.getByRole("button", { name: "Export as CSV" }).click(),
+    ]);
+    check(file.suggestedFilename() === name, file.suggestedFilename());
+    const [head, ...lines] = (await readFile(await file.path(), "utf8")).trimEnd().split("\r\n");
+    check(head === "Time,Number,Severity,Event,Initiator,Address,Data", head);
+    return lines;
+  };
+  await logs.getByRole("button", { name: "Ask" }).click();
+  const shown = logs.locator(".event-list > li");
+  await shown.first().waitFor();
+  const events = await exported("pc-events.csv");
+  check(events.length === (await shown.count()), `${events.length} lines`);
+  await logs.getByRole("button", { name: "Audit log" }).click();
+  await logs.getByText("Firmware updated").first().waitFor();
+  const audit = await exported("pc-audit.csv");
+  check(
+    audit.some((line) => line.includes(",Firmware updated,")),
+    audit.join(),
+  );
+  await accessible(page, "logs");
+  await page.setViewportSize({ width: 360, height: 700 });
+  check((await wide(page)) <= 0, "the panel is wider than a phone");
+  await page.setViewportSize({ width: 1280, height: 900 });
+
+  const power = card("Power");
+  await power.getByRole("button", { name: "Ask for the state" }).click();
+  await power.getByRole("button", { name: "Power cycle" }).waitFor();
+  await power.getByRole("button", { name: "Start from an address…" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Address").fill("http://boot.example.com/x.efi");
+  await dialog.getByText("has to begin with https").waitFor();
+  check(await dialog.getByRole("button", { name: "Start" }).isDisabled(), "it takes http");
+  await accessible(page, "start from an address");
+  await page.keyboard.press("Escape");
+
+  // Two computers, of which one is not there.
+  await page.goto(`${URL_}#/devices`);
+  for (const name of ["pc", "ghost"]) await row(page, name).getByLabel(`Select ${name}`).check();
+  await page.getByRole("toolbar", { name: "Selected devices" }).getByRole("button", { name: "More" }).click();
+  await page.getByRole("menuitem", { name: "Intel AMT power…" }).click();
+  await dialog.getByLabel("What").selectOption("cycle");
+  await accessible(page, "power of many");
+  await dialog.getByRole("button", { name: "Power cycle" }).click();
+  await dialog.getByText("Done on 1 device, failed on 1").waitFor();
+  const outcome = dialog.locator(".outcomes > li");
+  await outcome.filter({ hasText: "pc" }).getByRole("img", { name: "done" }).waitFor();
+  await outcome.filter({ hasText: "ghost" }).getByRole("img", { name: "failed" }).waitFor();
+  await accessible(page, "outcomes");
+  await until("it was asked for a power cycle", () => ask("power", 5));
   await close();
 }
