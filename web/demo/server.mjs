@@ -7,6 +7,7 @@ import { extname, join } from "node:path";
 
 import { WebSocketServer } from "ws";
 
+import { activations, firmware } from "./firmware.mjs";
 import { session } from "./sessions.mjs";
 import { FULL, HARDWARE, HEALTH, makeWorld, NETWORK, PROCESSES, SERVICES } from "./world.mjs";
 
@@ -169,10 +170,12 @@ function converse(socket, state) {
       domain: "",
       domainsuffix: "",
       port: 443,
-      features: 0x1000 | 0x20000,
+      features: 0x1000 | 0x20000 | 0x100000,
       features2: 0x80,
       mpsname: "board.example.org",
       mpsport: 4433,
+      amtAcmFqdn: ["example.org"],
+      tlshash: "8F".repeat(48),
       certExpire: 2524521600000,
     },
   });
@@ -220,6 +223,14 @@ function reply(request, world) {
       return [{ hardware: HARDWARE, time: world.now - 3_600_000 }];
     case "getnetworkinfo":
       return [{ netif2: NETWORK, updateTime: world.now - 3_600_000 }];
+    case "amtread":
+      return [{ nodeid: request.nodeid, ...firmware(request.what, world.now) }];
+    case "amtset":
+    case "amtpower":
+    case "amtboot":
+      return [{ nodeid: request.nodeid, result: "ok" }];
+    case "amtactivations":
+      return [{ activations: activations(world.now) }];
     case "getNotes":
       return [
         {

@@ -54,10 +54,16 @@ const PAGES = [
   ["device-terminal", "in", tab(5, "terminal"), connect],
   ["device-files", "in", tab(5, "files"), (page) => page.getByText("notes.md").first().waitFor()],
   ["device-amt", "in", tab(0, "amt")],
+  ["device-amt-hardware", "in", tab(0, "amt"), asked("Hardware", "Ask")],
+  ["device-amt-logs", "in", tab(0, "amt"), asked("Logs of the firmware", "Ask")],
+  ["device-amt-settings", "in", tab(0, "amt"), asked("Settings of the firmware", "Ask for the settings")],
+  ["device-amt-users", "in", tab(0, "amt"), asked("Users of the firmware", "Ask for the users")],
+  ["device-amt-user", "in", tab(0, "amt"), user],
   ["device-run", "in", device(5), run],
   ["add", "in", () => "#/add"],
   ["groups", "in", () => "#/groups"],
   ["group", "in", group(1)],
+  ["group-policy", "in", group(0), open("Choose the policy…")],
   ["group-member", "in", group(1), open("Rights of tom")],
   ["group-invite", "in", group(1), invite],
   ["users", "in", () => "#/users"],
@@ -73,6 +79,7 @@ const PAGES = [
     () => "#/server",
     (page) => page.getByText("Check config.json").scrollIntoViewIfNeeded(),
   ],
+  ["server-activations", "in", () => "#/server", open("What was activated")],
   ["server-agents", "in", () => "#/server", open("Update…")],
   ["keyboard", "in", () => "#/devices", (page) => page.keyboard.press("?")],
   ["amt", "in", () => "#/amt"],
@@ -88,6 +95,23 @@ async function connect(page) {
   await page.getByRole("button", { name: "Connect" }).first().click();
   await page.getByRole("button", { name: "Disconnect" }).waitFor();
   await page.waitForTimeout(500);
+}
+
+/** Asks for what a card of the firmware shows. */
+function asked(title, button) {
+  return async (page) => {
+    const card = page
+      .locator("section.card")
+      .filter({ has: page.getByRole("heading", { name: title, exact: true }) });
+    await card.getByRole("button", { name: button, exact: true }).click();
+    await card.locator(".facts, .items, .event-list").first().waitFor();
+    await card.scrollIntoViewIfNeeded();
+  };
+}
+
+async function user(page) {
+  await asked("Users of the firmware", "Ask for the users")(page);
+  await page.getByRole("button", { name: "Add a user" }).click();
 }
 
 async function factor(page) {

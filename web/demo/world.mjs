@@ -1,6 +1,8 @@
 // An invented installation: what the demonstration shows and the screenshots are made of. Every
 // start makes the same one.
 
+import { ACTIVATION } from "./firmware.mjs";
+
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
@@ -81,6 +83,7 @@ export function makeWorld({ devices: number = 0, now = Date.now() } = {}) {
       ...(n === 0 && { "user//clara": { name: "clara", rights: 8 | 16384 | 128 | 1048576 } }),
       ...(n === 1 && { "user//tom": { name: "tom", rights: 8 | 64 | 16384 | 262144 | 131072 | 1048576 } }),
     },
+    ...(n === 0 && { amt: { type: 3, password: 1, badpass: 1, ccm: 2, cirasetup: 2 } }),
     ...(n === 1 && { invite: { codes: ["bakery-2026"], flags: 2 } }),
   }));
   const crew = {
@@ -368,6 +371,7 @@ export const HEALTH = {
     { role: "root", subject: "CN=MeshCentralRoot", notAfter: "2049-12-31T23:59:59Z" },
   ],
   certificateErrors: [],
+  activation: ACTIVATION,
   store: { degraded: null, unwritten: 0, bytesWritten: 4_812_331 },
   held: [
     {

@@ -50,10 +50,10 @@ function Line({ line, close }: { line: Activation; close(): void }) {
             <Words text={line.computer || line.uuid} />
           )}
         </strong>
-        <span class="small muted">
+        <div class="small muted">
           {plain(line.what)}, {dateTime(line.time)}
-        </span>
-        <span class="small muted">{more}</span>
+        </div>
+        <div class="small muted">{more}</div>
       </div>
       <Badge kind={kind}>{words}</Badge>
     </li>

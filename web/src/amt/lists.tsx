@@ -6,7 +6,7 @@ import { useState } from "preact/hooks";
 import type { Device } from "../control/wire.ts";
 import { PASSWORD_RULE, passwordFault } from "../model/activation.ts";
 import { count, dateTime, plain } from "../model/format.ts";
-import { Badge, Button, Card, Empty, Waiting, Words } from "../parts/basic.tsx";
+import { Badge, Button, Card, Waiting, Words } from "../parts/basic.tsx";
 import { attempt, confirm, dialog, toast } from "../parts/dialog.tsx";
 import { Check, Form, Input, Select } from "../parts/field.tsx";
 import { read, set } from "./ask.ts";
@@ -22,6 +22,7 @@ import {
   type Alarm,
   type FirmwareUser,
 } from "./known.ts";
+import { Unasked } from "./unasked.tsx";
 
 interface ListProps<T> {
   title: string;
@@ -63,9 +64,7 @@ function List<T>({ title, nodeid, what, parse, none, add, line }: ListProps<T>) 
       {busy && list === null ? (
         <Waiting />
       ) : list === null ? (
-        <Empty icon="board" title="Not asked yet">
-          <Button onClick={() => void look()}>{`Ask for the ${what}`}</Button>
-        </Empty>
+        <Unasked words={`Ask for the ${what}`} ask={() => void look()} />
       ) : list.length === 0 ? (
         <p class="muted">{none}</p>
       ) : (

@@ -162,9 +162,9 @@ function Edit({ group, close }: { group: Group; close(): void }) {
 
 function Password(props: { group: Group; form: PolicyForm; set(part: Partial<PolicyForm>): void }) {
   const { group, form, set } = props;
-  const choices: [PasswordChoice, string][] = [["random", "Each computer gets its own"]];
-  if (group.amt?.password === 1) choices.push(["keep", "The one that is set, the same for all"]);
-  choices.push(["new", "A new one, the same for all"]);
+  const choices: [PasswordChoice, string][] = [["random", "One of its own for each"]];
+  if (group.amt?.password === 1) choices.push(["keep", "Keep the one for all"]);
+  choices.push(["new", "A new one for all"]);
   return (
     <>
       <Select

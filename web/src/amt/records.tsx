@@ -15,6 +15,7 @@ import { read } from "./ask.ts";
 import { logCsv } from "./csv.ts";
 import { certificatesIn, changesIn, pathWords } from "./known.ts";
 import { eventsIn, logLine, logWho, severityWords, versionsIn } from "./told.ts";
+import { Unasked } from "./unasked.tsx";
 
 /** One thing that can be asked for. */
 interface View {
@@ -53,10 +54,7 @@ function Asking({ title, device, views }: { title: string; device: Device; views
       ) : view && asked ? (
         view.show(asked.value, device)
       ) : (
-        <Empty icon="board" title="Not asked yet">
-          <p>Firmware answers slowly, so it is asked when you want it.</p>
-          <Button onClick={() => void ask(what)}>Ask</Button>
-        </Empty>
+        <Unasked words="Ask" ask={() => void ask(what)} />
       )}
     </Card>
   );

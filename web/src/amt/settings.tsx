@@ -5,11 +5,12 @@ import { useState } from "preact/hooks";
 import type { Device } from "../control/wire.ts";
 import { PASSWORD_RULE, passwordFault } from "../model/activation.ts";
 import { dateTime, plain } from "../model/format.ts";
-import { Badge, Button, Card, Empty, Facts, Waiting } from "../parts/basic.tsx";
+import { Badge, Button, Card, Facts, Waiting } from "../parts/basic.tsx";
 import { attempt, dialog, toast } from "../parts/dialog.tsx";
 import { Check, Form, Input, Select } from "../parts/field.tsx";
 import { read, set } from "./ask.ts";
 import { aheadWords, CONSENT_WORDS, FEATURES, settingsIn, type ConsentFor, type Settings } from "./known.ts";
+import { Unasked } from "./unasked.tsx";
 
 export function SettingsCard({ device, mayChange }: { device: Device; mayChange: boolean }) {
   const [settings, setSettings] = useState<Settings | null>(null);
@@ -87,10 +88,7 @@ export function SettingsCard({ device, mayChange }: { device: Device; mayChange:
       {busy && settings === null ? (
         <Waiting />
       ) : settings === null ? (
-        <Empty icon="board" title="Not asked yet">
-          <p>Firmware answers slowly, so it is asked when you want it.</p>
-          <Button onClick={() => void look()}>Ask for the settings</Button>
-        </Empty>
+        <Unasked words="Ask for the settings" ask={() => void look()} />
       ) : (
         <Shown settings={settings} />
       )}
