@@ -2,6 +2,8 @@
 //! CIRA; and it refuses what real firmware refuses. Only that makes it a witness for ours.
 
 mod common;
+#[path = "amt_simulator/reading.rs"]
+mod reading;
 
 use common::amt::client::{Client, Redirected, request};
 use common::amt::{ADMIN as USER, PASSWORD as SECRET};
