@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::amt::{ADMIN, Computer, PASSWORD, Protocol, Seen};
+use common::amt::{ADMIN, Computer, Element, PASSWORD, Protocol, Seen, md5};
 use common::cira::{self, Door, Live};
 use common::viewer::Control;
 use common::{Meshboard, Server, StockServer, ports};
@@ -179,4 +179,114 @@ fn what_the_firmware_knows_is_read_and_consent_comes_before_a_start() {
     assert_eq!(control.ask(&boot)["result"], "ok");
     let boot = computer.wait_for("booted", |firmware| firmware.boots.first().cloned());
     assert!(boot.settings.contains(&"BIOSSetup".to_owned()), "{boot:?}");
+}
+
+#[test]
+fn what_people_set_is_so_in_the_firmware_and_the_login_follows() {
+    let (mut server, door) = meshboard();
+    let computer = Computer::new();
+    let realm = computer.firmware(|firmware| {
+        firmware.clock = -5000;
+        firmware.instance("AMT_BootCapabilities").set("ForceUEFIHTTPSBoot", "true");
+        for (class, properties) in [
+            ("CIM_BootSourceSetting", [("InstanceID", "Intel(r) AMT: Force OCR UEFI HTTPS Boot")]),
+            ("AMT_PublicKeyCertificate", [("TrustedRootCertficate", "true")]),
+        ] {
+            firmware.instances.push(Element::instance(class, &properties));
+        }
+        let record = firmware.logs.1[0].clone();
+        firmware.logs.1 = vec![record; 620];
+        firmware.realm.clone()
+    });
+    let connected = |device: &Value| device["conn"] == 2;
+    let policy = json!({"type": 0});
+    let (live, id, _) = called_in(&server, door, &computer, policy, connected);
+    let mut control = Control::open(door.https);
+    let login = json!({"user": ADMIN, "pass": PASSWORD, "tls": 0});
+    control.say(&json!({"action": "changedevice", "nodeid": id, "intelamt": login}));
+    server.meshctrl().wait_for_device("was read", is_read);
+    let read = |control: &mut Control, what: &str| {
+        let answer = control.ask(&json!({"action": "amtread", "nodeid": id, "what": what}));
+        assert!(answer.get("result").is_none(), "{what}: {answer}");
+        answer["value"].clone()
+    };
+    let set = |control: &mut Control, wish: Value| {
+        let mut request = json!({"action": "amtset", "nodeid": id, "responseid": "R"});
+        request.as_object_mut().expect("an object").extend(wish.as_object().expect("one").clone());
+        let answer = control.ask(&request);
+        assert_eq!(answer["result"], "ok", "{wish}");
+    };
+    let settings = read(&mut control, "settings");
+    assert_eq!((&settings["desktop"], &settings["consent"]), (&json!(true), &json!("none")));
+    assert_eq!(settings["cira"]["connected"], true);
+    for wish in [
+        json!({"what": "features", "serial": true, "storage": false, "desktop": false}),
+        json!({"what": "consent", "require": "desktop"}),
+        json!({"what": "clock"}),
+        json!({"what": "name", "hostname": "pc-7", "domain": "lab.example.org"}),
+        json!({"what": "user", "verb": "add", "name": "oper", "pass": "0per!Ator",
+            "access": "network", "realms": [2, 5], "enabled": false}),
+        json!({"what": "alarm", "verb": "add", "name": "wake", "start": 4_000_000_000_u64,
+            "interval": 86_400, "remove": true}),
+    ] {
+        set(&mut control, wish);
+    }
+    let settings = read(&mut control, "settings");
+    for (name, value) in [
+        ("serial", json!(true)),
+        ("storage", json!(false)),
+        ("desktop", json!(false)),
+        ("consent", json!("desktop")),
+        ("hostname", json!("pc-7")),
+        ("domain", json!("lab.example.org")),
+    ] {
+        assert_eq!(settings[name], value, "{name} of {settings}");
+    }
+    let user = json!({"handle": 2, "name": "oper", "access": "network", "realms": [2, 5],
+        "enabled": false});
+    assert_eq!(read(&mut control, "users")[2], user);
+    let alarm = json!([{"name": "wake", "start": 4_000_000_020_u64, "interval": 86_400,
+        "removed": true}]);
+    assert_eq!(read(&mut control, "alarms"), alarm);
+    for wish in [
+        json!({"what": "user", "verb": "change", "handle": 2, "pass": "0ther!Pass", "enabled": true}),
+        json!({"what": "alarm", "verb": "remove", "name": "wake"}),
+        json!({"what": "admin", "pass": "N3w!pass"}),
+    ] {
+        set(&mut control, wish);
+    }
+    computer.firmware(|firmware| {
+        assert!(firmware.clock.abs() < 10, "the clock is {} s wrong", firmware.clock);
+        assert!(firmware.listens_for(Protocol::Sol) && !firmware.listens_for(Protocol::Kvm));
+        let hashes = firmware.password_hashes();
+        for (at, user, password) in [(0, ADMIN, "N3w!pass"), (1, "oper", "0ther!Pass")] {
+            let hash = data_encoding::HEXLOWER.encode(&md5(&[user, &realm, password]));
+            assert_eq!(hashes[at], (user.to_owned(), hash));
+        }
+        assert!(!firmware.seen.contains(&Seen::WrongPassword), "{:#?}", firmware.seen);
+    });
+    assert_eq!(read(&mut control, "alarms"), json!([]));
+    assert_eq!(read(&mut control, "audit").as_array().map(Vec::len), Some(620));
+    let boot = json!({"action": "amtboot", "nodeid": id, "target": "https", "responseid": "R",
+        "url": "https://images.example.org/rescue.efi"});
+    assert_eq!(control.ask(&boot)["result"], "ok");
+    let boot = computer.wait_for("booted", |firmware| firmware.boots.first().cloned());
+    assert_eq!(boot.source.as_deref(), Some("Intel(r) AMT: Force OCR UEFI HTTPS Boot"));
+    // What is another one at the next contact is written down, and is known after a restart.
+    assert_eq!(read(&mut control, "changes"), json!([]));
+    computer.firmware(|firmware| firmware.instance("CIM_BIOSElement").set("Version", "NEW.1"));
+    drop(live);
+    let user = server.meshctrl().groups()[0]["_id"].as_str().expect("an id is text").to_owned();
+    let user = user.trim_start_matches("mesh//").replace(['@', '$'], "X")[..16].to_owned();
+    let _live = Live::connect_computer(door, UUID, (&user, MPS_PASSWORD), &computer);
+    control.event("sysinfohash");
+    let changes = read(&mut control, "changes");
+    assert_eq!(
+        (&changes[0]["path"], &changes[0]["was"], &changes[0]["is"]),
+        (&json!("bios_version"), &json!("QNCFLX70.0054.2020.0810.2227"), &json!("NEW.1"))
+    );
+    server.stop();
+    server.start_again();
+    let mut control = Control::open(door.https);
+    assert_eq!(read(&mut control, "changes"), changes);
 }

@@ -57,6 +57,8 @@ pub struct Challenge {
     pub stale: bool,
     /// What is offered of it; `auth` where both are.
     pub qop: Qop,
+    /// Proofs made with its nonce so far. One that does not count on is taken for a wrong password.
+    pub used: u32,
 }
 
 impl Challenge {
@@ -95,7 +97,7 @@ impl Challenge {
         let offers = |one: &str| qop.split(',').any(|word| word.trim().eq_ignore_ascii_case(one));
         let only_whole = offers("auth-int") && !offers("auth");
         let qop = if only_whole { Qop::AuthInt } else { Qop::Auth };
-        Some(Self { realm: text(realm)?, nonce: text(nonce)?, stale, qop })
+        Some(Self { realm: text(realm)?, nonce: text(nonce)?, stale, qop, used: 0 })
     }
 }
 
@@ -141,26 +143,25 @@ pub struct Session {
     challenge: Challenge,
     user: String,
     hash: [u8; 16],
-    count: u32,
 }
 
 impl Session {
     /// Answers to `challenge`.
     pub fn new(credentials: &Credentials, challenge: Challenge) -> Self {
         let hash = password_hash(credentials, &challenge.realm);
-        Self { challenge, user: credentials.user.clone(), hash, count: 0 }
+        Self { challenge, user: credentials.user.clone(), hash }
     }
 
-    /// What was asked.
+    /// What was asked, and how often it was answered.
     pub fn challenge(&self) -> &Challenge {
         &self.challenge
     }
 
     /// The value of `Authorization` for the next request. `own_nonce` is random text of ours.
     pub fn authorize(&mut self, request: Request<'_>, own_nonce: &str) -> String {
-        self.count = self.count.saturating_add(1);
-        let Challenge { realm, nonce, qop, .. } = &self.challenge;
-        let count = format!("{:08x}", self.count);
+        self.challenge.used = self.challenge.used.saturating_add(1);
+        let Challenge { realm, nonce, qop, used, .. } = &self.challenge;
+        let count = format!("{used:08x}");
         let response = response(&self.hash, request, (nonce, &count, own_nonce, *qop));
         let user = self.user.replace('\\', "\\\\").replace('"', "\\\"");
         let (uri, qop) = (request.uri, qop.as_str());
@@ -199,7 +200,8 @@ mod tests {
         }
         let whole = Challenge::parse(r#"digest nonce=abc,stale=TRUE,qop=auth-int,realm="R""#);
         let (realm, nonce) = ("R".into(), "abc".into());
-        assert_eq!(whole, Some(Challenge { realm, nonce, stale: true, qop: Qop::AuthInt }));
+        let (stale, qop, used) = (true, Qop::AuthInt, 0);
+        assert_eq!(whole, Some(Challenge { realm, nonce, stale, qop, used }));
         for bad in ["", "Digest", "Basic realm=\"R\"", "Digest realm=\"R\"", "Digest realm=\"R"] {
             assert_eq!(Challenge::parse(bad), None, "{bad}");
         }
@@ -219,9 +221,9 @@ mod tests {
             let parts = (text("nonce"), text("nc"), text("cnonce"), qop);
             assert_eq!(response(&hash, request, parts), text("response"));
             let (realm, nonce) = (text("realm").into(), text("nonce").into());
-            let mut session =
-                Session::new(&credentials, Challenge { realm, nonce, stale: false, qop });
-            session.count = u32::from_str_radix(text("nc"), 16).unwrap() - 1;
+            let used = u32::from_str_radix(text("nc"), 16).unwrap() - 1;
+            let challenge = Challenge { realm, nonce, stale: false, qop, used };
+            let mut session = Session::new(&credentials, challenge);
             let header = session.authorize(request, text("cnonce"));
             assert!(header.contains(text("response")));
             if let Some(captured) = case["authorization_header"].as_str() {

@@ -16,8 +16,9 @@ const AUDIT: &str = "AMT_AuditLog";
 const EVENTS_MAX: usize = 390;
 /// Most entries that are read of an audit log.
 const AUDIT_MAX: usize = 4096;
-/// Most answers to one reading.
+/// Most answers to one reading; of an audit log some firmware gives ten entries at a time.
 const ROUNDS_MAX: usize = 64;
+const AUDIT_ROUNDS_MAX: usize = 512;
 
 /// An event, as the page is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -272,7 +273,7 @@ fn audit_text(app: u16, event: u16) -> String {
 /// What became of it.
 pub async fn audit(link: &Link) -> Result<Vec<Entry>, Failure> {
     let (mut found, mut start) = (Vec::new(), 1usize);
-    for _ in 0..ROUNDS_MAX {
+    for _ in 0..AUDIT_ROUNDS_MAX {
         let request = Operation::invoke(AUDIT, "ReadRecords").with("StartIndex", start);
         let answer = link.call(request).await?;
         let records =
@@ -384,6 +385,16 @@ mod tests {
         let link = room.link(&node_id(1)).unwrap();
         assert_eq!(block_on(events(&link)).unwrap().len(), 2);
         assert_eq!(block_on(audit(&link)).unwrap().len(), 3);
+        // A long one, ten entries at a time.
+        firmware.on("AMT_AuditLog.ReadRecords", move |_, body| {
+            let start: usize = body.number("StartIndex").unwrap();
+            let count = 10.min(1234 - (start - 1));
+            let entries = format!("<g:EventRecords>{entry}</g:EventRecords>").repeat(count);
+            let total = "<g:TotalRecordCount>1234</g:TotalRecordCount>";
+            let more = format!("{total}<g:RecordsReturned>{count}</g:RecordsReturned>{entries}");
+            output("ReadRecords", 0, &more)
+        });
+        assert_eq!(block_on(audit(&link)).unwrap().len(), 1234);
         // One that never ends is left.
         firmware.on("AMT_AuditLog.ReadRecords", |_, _| {
             let more = "<g:TotalRecordCount>999999</g:TotalRecordCount><g:RecordsReturned>1\

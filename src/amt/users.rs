@@ -183,9 +183,12 @@ pub async fn add(link: &Link, user: &User) -> Result<(), Failure> {
         .with("DigestPassword", digest(link, name, password).await?)
         .with("AccessPermission", user.access.unwrap_or(1));
     let request = realms.iter().fold(request, |request, realm| request.with("Realms", realm));
-    link.perform(request).await?;
+    let added = link.call(request).await?;
     if user.enabled != Some(false) {
         return Ok(());
+    }
+    if let Some(handle) = added.number("Handle") {
+        return enable(link, handle, false).await;
     }
     for handle in handles(link).await? {
         let entry = unless_refused(entry(link, handle).await)?;

@@ -253,6 +253,16 @@ mod tests {
     }
 
     #[test]
+    fn a_challenge_that_is_remembered_is_counted_on() {
+        let mut first = client(Some("n1"));
+        assert_eq!(proof(&first.start("<x/>".into())), proven("n1", 1));
+        assert!(matches!(first.receive(OK.as_bytes()), Step::Done(Ok(_))));
+        let mut second = client(None);
+        second.session = first.challenge().cloned().map(|c| Session::new(&second.credentials, c));
+        assert_eq!(proof(&second.start("<y/>".into())), proven("n1", 2));
+    }
+
+    #[test]
     fn a_wrong_password_is_tried_once() {
         let mut client = client(None);
         client.start("<x/>".into());

@@ -579,9 +579,13 @@ fn add_user(firmware: &mut Firmware, input: &Input<'_>) -> Outcome {
 fn update_user(firmware: &mut Firmware, input: &Input<'_>) -> Outcome {
     let hash = input.body.get("DigestPassword").map(|_| digest_password(input)).transpose()?;
     let access = input.number("AccessPermission").filter(|n| *n <= 2).ok_or(PARAMETER)?;
+    let name = input.text("DigestUsername").to_owned();
     let account = account(firmware, input)?;
     if let Some(hash) = hash {
         account.hash = hash;
+    }
+    if !name.is_empty() {
+        account.name = name;
     }
     account.access = access;
     account.realms = input.body.values("Realms").into_iter().map(str::to_owned).collect();

@@ -26,7 +26,7 @@ use std::time::Instant;
 
 pub use connection::Connection;
 pub use digest::Nonces;
-pub use firmware::{Boot, CONSENT_ALL, Firmware, Seen};
+pub use firmware::{Boot, CONSENT_ALL, Firmware, Seen, md5};
 pub use redirection::{Input, Protocol, Screen};
 pub use tcp::OnLan;
 pub use xml::Element;
