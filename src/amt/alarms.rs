@@ -54,7 +54,7 @@ impl Alarm {
         if start <= now {
             return Err("The alarm is in the past");
         }
-        if interval % 60 != 0 || interval > INTERVAL_MAX {
+        if !interval.is_multiple_of(60) || interval > INTERVAL_MAX {
             return Err("Invalid interval");
         }
         let name = name.to_owned();

@@ -428,7 +428,7 @@ mod tests {
         let before = block_on(link.get(GENERAL)).unwrap();
         block_on(set_names(&link, &Names::new(Some("pc-7"), Some("")).unwrap())).unwrap();
         let after = block_on(link.get(GENERAL)).unwrap();
-        let differs = |(a, b): (&Element, &Element)| (a != b).then(|| (&*b.name).to_owned());
+        let differs = |(a, b): (&Element, &Element)| (a != b).then(|| b.name.to_string());
         let changed: Vec<_> =
             before.children.iter().zip(&after.children).filter_map(differs).collect();
         assert_eq!(changed, ["DomainName", "HostName"]);

@@ -66,8 +66,10 @@ const LISTED: &[&str] = &[
     "AMT_Nothing",
 ];
 
+type Called = (&'static str, &'static str, Option<(&'static str, u32)>);
+
 /// Methods that only tell, with their parameter.
-const CALLED: &[(&str, &str, Option<(&str, u32)>)] = &[
+const CALLED: &[Called] = &[
     ("AMT_TimeSynchronizationService", "GetLowAccuracyTimeSynch", None),
     ("AMT_MessageLog", "PositionToFirstRecord", None),
     ("AMT_AuditLog", "ReadRecords", Some(("StartIndex", 11))),

@@ -79,9 +79,12 @@ async fn setting(room: &Room, tunnel: &AmtTunnel, state: State) -> Option<Settin
     let equipment = room.equipment(&node.domain);
     let policy = hub.store.amt_policy(&device.group);
     let uuid = state.uuid.clone();
-    let access = hub.store.amt_access(&node).filter(|access| !access.password.is_empty());
-    let kept =
-        access.map(|access| Login { user: access.user.clone(), password: access.password.clone() });
+    let access = hub.store.amt_access(&node);
+    let kept: Vec<_> = access
+        .iter()
+        .flat_map(|access| access.passwords().map(|text| (access.user.clone(), text.to_owned())))
+        .map(|(user, password)| Login { user, password })
+        .collect();
     let path = equipment.log.clone();
     let (asked, id) = (uuid.clone(), node.to_string());
     let logged = crate::pool::unblock(move || log::passwords(&path, &asked, &id)).await;

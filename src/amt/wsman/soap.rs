@@ -273,7 +273,28 @@ mod tests {
             "CIM_BootSourceSetting",
             &[("InstanceID", "Intel(r) AMT: Force PXE Boot")],
         );
+        let computer = [("CreationClassName", "CIM_ComputerSystem"), ("Name", "ManagedSystem")];
+        let awake =
+            Operation::invoke("IPS_PowerManagementService", "RequestOSPowerSavingStateChange")
+                .with("OSPowerSavingState", 2)
+                .with_reference("ManagedElement", "CIM_ComputerSystem", &computer);
+        let configuration = [("InstanceID", "Intel(r) AMT: Boot Configuration 0")];
+        let role = Operation::invoke("CIM_BootService", "SetBootConfigRole")
+            .with_reference("BootConfigSetting", "CIM_BootConfigSetting", &configuration)
+            .with("Role", 1);
+        let state = |class, state: u32| {
+            Operation::invoke(class, "RequestStateChange").with("RequestedState", state)
+        };
+        let consent = |method| Operation::invoke("IPS_OptInService", method);
+        let policy = Operation::new("AMT_RemoteAccessPolicyRule", Verb::Delete);
         for (step, own) in [
+            ("os-power-2", awake),
+            ("setbootconfigrole", role),
+            ("redirection-statechange", state("AMT_RedirectionService", 32771)),
+            ("kvm-statechange", state("CIM_KVMRedirectionSAP", 2)),
+            ("optin-start", consent("StartOptIn")),
+            ("optin-send", consent("SendOptInCode").with("OptInCode", 123_456)),
+            ("delete-policy", policy.of("PolicyRuleName", "User Initiated")),
             ("power-reset-10", power),
             ("changebootorder-null", no_order),
             ("changebootorder-pxe", pxe),
