@@ -101,6 +101,17 @@ export function aheadWords(seconds: number): string {
   return seconds > 0 ? `${words} ahead of the server's` : `${words} behind the server's`;
 }
 
+const TRIGGER_WORDS: Record<string, string> = {
+  user: "when somebody there asks for help",
+  alert: "on alerts",
+  periodic: "at intervals",
+  home: "to be provisioned",
+};
+
+/** What makes the firmware call, in words. */
+export const triggerWords = (trigger: string): string =>
+  Object.hasOwn(TRIGGER_WORDS, trigger) ? (TRIGGER_WORDS[trigger] as string) : trigger;
+
 export type Access = "local" | "network" | "any";
 
 export const ACCESS_WORDS: Record<Access, string> = {

@@ -163,7 +163,9 @@ function UserForm(props: { nodeid: string; user: FirmwareUser | null; close(done
   const [access, setAccess] = useState<Access>(user?.access ?? "any");
   const [realms, setRealms] = useState(new Set(user?.realms ?? []));
   const [enabled, setEnabled] = useState(user?.enabled ?? true);
-  const keeps = user !== null && pass === "";
+  // A name is part of what firmware keeps of a password: a new one needs the password again.
+  const isRenamed = name.trim() !== user?.name;
+  const keeps = !isRenamed && pass === "";
   const fault = keeps ? null : passwordFault(pass);
   const choose = (realm: number, is: boolean) => {
     const next = new Set(realms);
@@ -178,15 +180,8 @@ function UserForm(props: { nodeid: string; user: FirmwareUser | null; close(done
       onCancel={() => close()}
       onSubmit={async () => {
         const who = user ? { verb: "change", handle: user.handle } : { verb: "add" };
-        const secret = keeps ? {} : { pass };
-        await set(nodeid, "user", {
-          ...who,
-          name: name.trim(),
-          ...secret,
-          access,
-          realms: [...realms],
-          enabled,
-        });
+        const login = { ...(isRenamed && { name: name.trim() }), ...(!keeps && { pass }) };
+        await set(nodeid, "user", { ...who, ...login, access, realms: [...realms], enabled });
         toast("Saved in the firmware");
         close(true);
       }}
@@ -196,7 +191,7 @@ function UserForm(props: { nodeid: string; user: FirmwareUser | null; close(done
         label="Password"
         hint={
           keeps
-            ? "It stays as it is if this is empty."
+            ? "It stays as it is while this is empty."
             : pass === ""
               ? PASSWORD_RULE
               : (fault ?? "Firmware takes it.")

@@ -77,7 +77,8 @@ export const offers = (offered: number[], { state }: PowerChoice): boolean =>
 export function addressFault(address: string): string {
   if (address.trim() === "") return "An address";
   try {
-    const { protocol, hostname } = new URL(address.trim());
+    const { protocol, hostname, username, password } = new URL(address.trim());
+    if (username !== "" || password !== "") return "The address may not contain a login.";
     if (protocol !== "https:" || hostname === "") return "The address has to begin with https://";
   } catch {
     return "This is no address.";

@@ -9,7 +9,15 @@ import { Badge, Button, Card, Facts, Waiting } from "../parts/basic.tsx";
 import { attempt, dialog, toast } from "../parts/dialog.tsx";
 import { Check, Form, Input, Select } from "../parts/field.tsx";
 import { read, set } from "./ask.ts";
-import { aheadWords, CONSENT_WORDS, FEATURES, settingsIn, type ConsentFor, type Settings } from "./known.ts";
+import {
+  aheadWords,
+  CONSENT_WORDS,
+  FEATURES,
+  settingsIn,
+  triggerWords,
+  type ConsentFor,
+  type Settings,
+} from "./known.ts";
 import { Unasked } from "./unasked.tsx";
 
 export function SettingsCard({ device, mayChange }: { device: Device; mayChange: boolean }) {
@@ -127,7 +135,11 @@ function Shown({ settings }: { settings: Settings }) {
         ],
         ways && ["TLS", ways.filter(Boolean).join(", ") || "off"],
         cira && ["Calls (CIRA)", cira.servers.map(plain).join(", ") || "nobody"],
-        cira && cira.servers.length > 0 && ["When", cira.triggers.map(plain).join(", ")],
+        cira &&
+          cira.servers.length > 0 && [
+            "When",
+            cira.triggers.map((one) => plain(triggerWords(one))).join(", "),
+          ],
         cira && ["At home in", cira.home.map(plain).join(", ")],
         wireless &&
           wireless.length > 0 && [

@@ -228,6 +228,7 @@ test("only addresses that firmware can fetch are taken", () => {
     ["https://boot.example.com/x.efi", true],
     [" https://192.0.2.1:8443/a.iso ", true],
     ["http://boot.example.com/x.efi", false],
+    ["https://me:secret@boot.example.com/x.efi", false],
     ["file:///etc/passwd", false],
     ["boot.example.com", false],
     ["", false],
