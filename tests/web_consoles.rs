@@ -141,3 +141,16 @@ fn the_panel_tells_and_switches() {
     house.add("ghost", "127.0.0.77");
     house.play("the_panel_tells_and_switches");
 }
+
+#[test]
+fn settings_are_changed_in_the_firmware() {
+    let house = House::open();
+    house.lan.computer.firmware(|firmware| firmware.clock = -600);
+    house.play("settings_are_changed_in_the_firmware");
+    house.lan.computer.firmware(|firmware| {
+        assert_eq!(firmware.property("AMT_GeneralSettings", "HostName"), "reception");
+        assert!(
+            firmware.clock.abs() < 60 && firmware.accounts.iter().all(|one| one.name != "helpdesk")
+        );
+    });
+}

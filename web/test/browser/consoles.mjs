@@ -223,3 +223,88 @@ export async function the_panel_tells_and_switches() {
   await until("it was asked for a power cycle", () => ask("power", 5));
   await close();
 }
+
+/** Settings, users and alarms are read, changed, and shown as the firmware has them then. */
+export async function settings_are_changed_in_the_firmware() {
+  const { page, close } = await open();
+  await sit(page, "Intel AMT");
+  const card = (title) =>
+    page.locator("section.card").filter({ has: page.getByRole("heading", { name: title, exact: true }) });
+  const dialog = page.getByRole("dialog");
+  const done = () => dialog.waitFor({ state: "detached" });
+
+  const settings = card("Settings of the firmware");
+  await settings.getByRole("button", { name: "Ask for the settings" }).click();
+  await settings.getByText("Serial line (SOL)").waitFor();
+  await settings.getByText("behind the server's").waitFor();
+  await settings.getByRole("button", { name: "Set the clock" }).click();
+  await settings.getByText("as the server's").waitFor();
+  await settings.getByRole("button", { name: "Features and consent…" }).click();
+  await dialog.getByLabel("Serial line (SOL)").uncheck();
+  await dialog.getByLabel("Whoever sits at the computer is asked").selectOption("desktop");
+  await accessible(page, "features");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await done();
+  await settings.getByText("For the screen").waitFor();
+  await settings.locator(".badge").getByText("off", { exact: true }).waitFor();
+  await settings.getByRole("button", { name: "Name…" }).click();
+  await dialog.getByLabel("Host name").fill("reception");
+  await dialog.getByLabel("Domain").fill("example.com");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await done();
+  await settings.getByText("reception.example.com").waitFor();
+  await accessible(page, "settings");
+  await settings.getByRole("button", { name: "Password…" }).click();
+  await dialog.getByLabel("New password").fill("N3w!secret");
+  await dialog.getByRole("button", { name: "Change" }).click();
+  await done();
+
+  const users = card("Users of the firmware");
+  await users.getByRole("button", { name: "Ask for the users" }).click();
+  await users.getByText("as whom this server logs in").waitFor();
+  await users.getByRole("button", { name: "Add a user" }).click();
+  await dialog.getByLabel("Name").fill("helpdesk");
+  await dialog.getByLabel("Password").fill("P@ssw0rd2");
+  await dialog.getByLabel("Logs in").selectOption("network");
+  await dialog.getByLabel("Event log").check();
+  await accessible(page, "add a user");
+  await dialog.getByRole("button", { name: "Add" }).click();
+  await done();
+  await users.getByText("from the network, 1 part of the firmware").waitFor();
+  await users.getByRole("button", { name: "Change helpdesk" }).click();
+  await dialog.getByLabel("Audit log").check();
+  await dialog.getByLabel("May log in").uncheck();
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await done();
+  await users.getByText("from the network, 2 parts of the firmware").waitFor();
+  await users.getByText("off", { exact: true }).waitFor();
+  await accessible(page, "users");
+  await users.getByRole("button", { name: "Remove helpdesk" }).click();
+  await dialog.getByRole("button", { name: "Remove" }).click();
+  await users.getByText("helpdesk").waitFor({ state: "detached" });
+
+  const alarms = card("Alarm clocks");
+  await alarms.getByRole("button", { name: "Ask for the alarms" }).click();
+  await alarms.getByRole("button", { name: "Add an alarm" }).click();
+  await dialog.getByLabel("Name").fill("Nightly");
+  await dialog.getByLabel("Switches the computer on at").fill("2090-01-01T03:30");
+  await dialog.getByLabel("Again").selectOption("86400");
+  await accessible(page, "add an alarm");
+  await dialog.getByRole("button", { name: "Add" }).click();
+  await done();
+  await alarms.getByText("03:30, every day").waitFor();
+  await page.setViewportSize({ width: 360, height: 700 });
+  check((await wide(page)) <= 0, "the panel is wider than a phone");
+  await alarms.getByRole("button", { name: "Remove Nightly" }).click();
+  await alarms.getByText("None is set.").waitFor();
+  await card("Power").getByRole("button", { name: "Start from an address…" }).click();
+  await dialog.getByLabel("Address").fill("https://boot.example.com/x.efi");
+  await dialog.getByRole("button", { name: "Start" }).click();
+  const refusal = await dialog.getByRole("alert").innerText();
+  check(/cannot start from/.test(refusal), refusal);
+  await page.keyboard.press("Escape");
+  const hardware = card("Hardware");
+  await hardware.getByRole("button", { name: "Changes" }).click();
+  await hardware.getByText("Nothing has changed since it is known").waitFor();
+  await close();
+}
