@@ -8,8 +8,9 @@ use std::path::PathBuf;
 
 use async_tungstenite::tungstenite::Message;
 use common::amt::{Computer, Input, OnLan, Protocol, Seen};
+use common::cira::{self, Door, Live};
 use common::viewer::{Control, Viewer};
-use common::{Meshboard, PATIENCE, Server};
+use common::{Meshboard, PATIENCE, Server, ports};
 use serde_json::{Value, json};
 
 /// Closing codes, as `docs/amt-consoles.md` has them.
@@ -20,6 +21,7 @@ const BUSY: u16 = 4004;
 const UNSUPPORTED: u16 = 4005;
 const CONSENT: u16 = 4006;
 const TOO_LARGE: u16 = 4007;
+const CERTIFICATE: u16 = 4011;
 
 /// A server and a computer with Intel AMT on its network.
 struct House {
@@ -377,4 +379,93 @@ fn requests_of_a_stock_page_are_proven_here() {
         let wrong = firmware.seen.iter().filter(|seen| **seen == Seen::WrongPassword).count();
         assert!(wrong <= 1, "{:#?}", firmware.seen);
     });
+}
+
+/// A certificate and its key, as firmware has them.
+fn certificate() -> (Vec<u8>, Vec<u8>) {
+    let made = rcgen::generate_simple_self_signed(vec!["pc.example".to_owned()]);
+    let made = made.expect("a certificate is made");
+    (made.cert.der().to_vec(), made.signing_key.serialize_der())
+}
+
+/// Computers whose firmware calls a server that no local network is in reach of: one with its ports
+/// open, and one that serves nothing without TLS, as from version 16.1 on.
+#[test]
+fn consoles_run_through_the_firmwares_own_tunnel_also_with_tls_inside() {
+    const MPS_PASSWORD: &str = "P@ssw0rd1";
+    let mps = ports::free();
+    let server = Meshboard::start_with(&json!({
+        "settings": { "mpsPort": mps, "mpsPass": MPS_PASSWORD },
+    }));
+    server.command(&["user", "add", common::ADMIN, "--admin", "--password", common::PASSWORD]);
+    server.wait_for_log("Intel AMT may connect");
+    let door = Door { mps, https: server.port() };
+    let mut control = Control::open(server.port());
+    let group = control.ask(&json!({"action": "createmesh", "meshname": "amt", "meshtype": 1,
+        "responseid": "g"}));
+    let user = cira::user_of(group["meshid"].as_str().expect("a group was made"));
+    for (with_tls, web, redirection) in [(false, 16992, 16994), (true, 16993, 16995)] {
+        let computer = Computer::new();
+        if with_tls {
+            computer.firmware(|f| (f.tls, f.plain) = (Some(certificate()), false));
+        }
+        let uuid = format!("4c4c4544-004b-4210-8033-b6c04f5{web}");
+        let live = Live::connect_computer(door, &uuid, (&user, MPS_PASSWORD), &computer);
+        let device = control.event("addnode")["node"]["_id"].clone();
+        let device = device.as_str().expect("an id is text").to_owned();
+        live.wait_for(|seen| *seen == cira::Seen::Ready);
+        control.ask(&json!({"action": "changedevice", "nodeid": device, "responseid": "c",
+            "intelamt": {"user": common::amt::ADMIN, "pass": common::amt::PASSWORD, "tls": 0}}));
+        let open = |page: &str| {
+            let cookie = Control::open(server.port()).cookies().auth;
+            let path = format!("/{page}host={device}&auth={cookie}");
+            Viewer::open(server.port(), &path, None)
+        };
+        let ended = |protocol| {
+            computer
+                .wait_for("the end", |f| f.seen.contains(&Seen::Closed(protocol)).then_some(()));
+        };
+        let mut serial = open("amtconsole.ashx?p=1&");
+        serial.output_with("Hello SOL");
+        live.wait_for(|seen| *seen == cira::Seen::Opened(redirection));
+        serial.binary(b"ls\r");
+        serial.output_with("ls\r\n");
+        serial.close();
+        ended(Protocol::Sol);
+
+        let mut screen = open("amtconsole.ashx?p=2&");
+        greet(&mut screen);
+        screen.binary(&A);
+        let pressed = Input::Key { down: true, keysym: 0x61 };
+        computer.wait_for("a key", |f| f.input.contains(&pressed).then_some(()));
+        screen.binary(&[3, 0, 0, 0, 0, 0, 1, 64, 0, 200]);
+        screen.bytes(320 * 200 * 2);
+        screen.close();
+        ended(Protocol::Kvm);
+
+        let disc = content(300 * 2048);
+        let folder = server.data().join("meshcentral-files/domain/user-admin");
+        fs::create_dir_all(&folder).expect("the folder is ours");
+        fs::write(folder.join("small.iso"), &disc).expect("the folder is ours");
+        let mut drives = open("webider.ashx?");
+        drives.text(&json!({"action": "start"}).to_string());
+        let args = json!({"ider": 1, "floppyPath": "", "cdromPath": "small.iso", "iderStart": "2"});
+        drives.text(&json!({"action": "dialogResponse", "args": args}).to_string());
+        computer.wait_for("read it", |firmware| firmware.ider.complete.then_some(()));
+        assert!(computer.firmware(|f| f.ider.disc == disc), "the disc is what was kept");
+        drives.close();
+        ended(Protocol::Ider);
+
+        // The certificate it showed first is its own: another one is told nothing.
+        if with_tls {
+            let opened = || {
+                let is_begin = |seen: &&Seen| matches!(seen, Seen::Opened(_));
+                computer.firmware(|firmware| firmware.seen.iter().filter(is_begin).count())
+            };
+            let before = opened();
+            computer.firmware(|firmware| firmware.tls = Some(certificate()));
+            assert_eq!(closed(open("amtconsole.ashx?p=1&")), CERTIFICATE);
+            assert_eq!(opened(), before);
+        }
+    }
 }

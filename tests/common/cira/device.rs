@@ -41,6 +41,8 @@ pub enum Seen {
 
 /// Ports of firmware in its order.
 const PORTS: [u32; 7] = [16993, 16992, 664, 623, 16995, 16994, 5900];
+/// Those of them with TLS.
+const SECURE: [u32; 3] = [16993, 664, 16995];
 /// Those MeshCmd relays.
 const RELAYED: [u32; 2] = [16992, 16993];
 /// Window of firmware.
@@ -98,6 +100,10 @@ impl Device {
     /// The same with simulated firmware behind its ports.
     #[must_use]
     pub fn with_computer(mut self, computer: Computer) -> Self {
+        if !computer.firmware(|firmware| firmware.plain) {
+            // Firmware from 16.1 on forwards what it serves.
+            self.to_forward.retain(|port| SECURE.contains(port));
+        }
         self.computer = Some(computer);
         self
     }
