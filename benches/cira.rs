@@ -4,6 +4,7 @@
 //! cargo bench --bench cira                              1,000 tunnels, our server
 //! cargo bench --bench cira -- --compare                 and the stock one
 //! cargo bench --bench cira -- --tunnels 10000 --hold 120    a soak: held, with keep-alives
+//! cargo bench --bench cira -- --tunnels 500 --hold 600 --managed    and polled: power, through APF
 //! ```
 
 // A program has no outside; `pub` says what a module offers to the others.
@@ -24,8 +25,9 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
+use common::amt::{self, Computer};
 use common::cira::{self, Device, Door, Mood, Seen};
-use common::{Meshboard, Server, StockServer, ports};
+use common::{Control, Meshboard, Server, StockServer, ports};
 
 const PASSWORD: &str = "P@ssw0rd1";
 /// Budget of resident memory per idle tunnel in bytes.
@@ -46,6 +48,9 @@ struct Arguments {
     /// Seconds to hold them, each with a keep-alive every 30 seconds.
     #[arg(long, default_value_t = 0)]
     hold: u64,
+    /// The computers have firmware that the server logs in to, reads, and asks for its power.
+    #[arg(long)]
+    managed: bool,
     /// Measure the stock server as well.
     #[arg(long)]
     compare: bool,
@@ -73,15 +78,23 @@ fn measure(name: &str, server: &dyn Server, mps: u16, arguments: &Arguments) {
     let made = server.meshctrl().run(&["adddevicegroup", "--name", "amt", "--amtonly"]);
     let id = made.trim().strip_prefix("ok mesh//").expect("a group was made");
     let user = id.replace(['@', '$'], "X").chars().take(16).collect::<String>();
+    if arguments.managed {
+        let policy = json!({"type": 2, "password": amt::PASSWORD, "cirasetup": 0});
+        let mut control = Control::open(server.port());
+        control.say(&json!({"action": "meshamtpolicy", "meshid": format!("mesh//{id}"),
+            "amtpolicy": policy}));
+        control.event("meshchange");
+    }
+    let computer = || arguments.managed.then(Computer::new);
     let door = Door { mps, https: server.port() };
     let (pid, count) = (server.pid(), arguments.tunnels);
     let executor = Rc::new(LocalExecutor::new());
     async_io::block_on(executor.run(async {
-        drop(connect(&executor, door, &user, 0..WARM).await);
+        drop(connect(&executor, door, &user, 0..WARM, &computer).await);
         probe::settle(pid);
         let before = (probe::resident(pid), probe::cpu(pid));
         let start = Instant::now();
-        let all = connect(&executor, door, &user, WARM..WARM + count).await;
+        let all = connect(&executor, door, &user, WARM..WARM + count, &computer).await;
         let took = start.elapsed();
         probe::settle(pid);
         let memory = probe::resident(pid).saturating_sub(before.0) / u64::from(count);
@@ -119,12 +132,16 @@ async fn connect(
     door: Door,
     user: &str,
     numbers: std::ops::Range<u32>,
+    computer: impl Fn() -> Option<Computer>,
 ) -> async_channel::Sender<()> {
     let (stop, stopped) = async_channel::bounded(1);
     let ready = Rc::new(Cell::new(0));
     for (begun, number) in numbers.clone().enumerate() {
         let uuid = format!("11111111-2222-3333-4444-{number:012x}");
-        let device = Device::new(Mood::Firmware, &uuid, user, PASSWORD);
+        let mut device = Device::new(Mood::Firmware, &uuid, user, PASSWORD);
+        if let Some(computer) = computer() {
+            device = device.with_computer(computer);
+        }
         let (stopped, counter) = (stopped.clone(), ready.clone());
         let tell = move |seen| {
             if seen == Seen::Ready {

@@ -25,7 +25,8 @@ fn main() -> Result<()> {
     corpus.control()?;
     corpus.desktop()?;
     corpus.security_keys()?;
-    corpus.tunnels()?;
+    corpus.lanes()?;
+    corpus.redirection()?;
     corpus.files()
 }
 
@@ -154,7 +155,7 @@ impl Corpus {
     }
 
     /// Desktop sessions of users who may only look, or only type.
-    fn tunnels(&self) -> Result<()> {
+    fn lanes(&self) -> Result<()> {
         let desktop = self.vector("relay-desktop")?;
         let commands = desktop["viewer_commands"].as_object().into_iter().flatten();
         for (name, command) in commands {
@@ -167,6 +168,26 @@ impl Corpus {
             }
         }
         Ok(())
+    }
+
+    /// Sessions with Intel AMT: a login, then what is said on the line or the screen.
+    fn redirection(&self) -> Result<()> {
+        let logins = self.vector("redir-handshake")?;
+        for (kind, name) in [(3, "sol"), (2, "kvm")] {
+            let service = self.vector(&format!("redir-{name}"))?;
+            let (login, said) = (turns(&logins[name]), turns(&service["messages"]));
+            self.write("redirection", name, &[&[kind, 0, 6], &*said].concat())?;
+            let whole = [&[0, 0, 6], &*login, &said].concat();
+            self.write("redirection", &format!("{name}-whole"), &whole)?;
+            let heard = logins[name].as_array().into_iter().flatten().filter(by_firmware);
+            let heard: Vec<u8> = heard.flat_map(|line| hex(&line["hex"])).collect();
+            self.write("redirection", &format!("{name}-login"), &[&[4, 0, 6], &*heard].concat())?;
+        }
+        let drives = self.vector("redir-ider")?;
+        let session = drives["session"].as_array().into_iter().flatten();
+        let heard = session.flat_map(|step| [hex(&step["reply41"]), hex(&step["cmd"])].concat());
+        let heard: Vec<u8> = [5, 0, 6].into_iter().chain(heard).collect();
+        self.write("redirection", "ider", &heard)
     }
 
     /// Executables, configurations, and the golden files of the store.
@@ -187,6 +208,22 @@ impl Corpus {
         }
         Ok(())
     }
+}
+
+fn by_firmware(line: &&Value) -> bool {
+    line["dir"] == "amt->srv"
+}
+
+/// What two sides say in turns, each with who speaks and how much before it.
+fn turns(lines: &Value) -> Vec<u8> {
+    let mut said = Vec::new();
+    for line in lines.as_array().into_iter().flatten() {
+        for part in hex(&line["hex"]).chunks(127) {
+            said.push((part.len() as u8) << 1 | u8::from(by_firmware(&line)));
+            said.extend(part);
+        }
+    }
+    said
 }
 
 fn hex(value: &Value) -> Vec<u8> {
