@@ -103,6 +103,11 @@ fn measure(name: &str, server: &dyn Server, mps: u16, arguments: &Arguments) {
         println!("  resident memory per idle tunnel  {memory:>7} bytes   budget {MEMORY}");
         let (cpu, budget) = (cpu.as_micros(), CPU.as_micros());
         println!("  processor time per connect       {cpu:>7} µs      budget {budget}");
+        if arguments.managed {
+            println!("  the first visits, which read everything:");
+            hold(pid, count, Duration::from_secs(arguments.hold)).await;
+            println!("  and then:");
+        }
         if arguments.hold > 0 {
             hold(pid, count, Duration::from_secs(arguments.hold)).await;
         }
