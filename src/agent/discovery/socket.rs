@@ -218,3 +218,70 @@ impl Post {
         or(due, answering).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_io::block_on;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::hub::testing::World;
+    use crate::model::Key48;
+
+    /// A server on the loopback with this id.
+    fn server(id: u8, port: u16) -> impl Future<Output = ()> {
+        let mut config = Config::default();
+        config.settings.bind = Some(Ipv4Addr::LOCALHOST.into());
+        let tell = move || {
+            Some(Presence {
+                server: Key48([id; 48]),
+                port,
+                address: None,
+                host: None,
+                name: String::new(),
+                info: String::new(),
+                seal: None,
+            })
+        };
+        run(World::with(config).hub.clone(), Box::new(tell))
+    }
+
+    #[test]
+    fn agents_on_one_network_find_each_its_own_server() {
+        let agent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        sockopt::set_ip_multicast_if(&agent, &Ipv4Addr::LOCALHOST).unwrap();
+        let agent = Async::new(agent).unwrap();
+        let asking = async {
+            for (id, port) in [(7, 4443), (9, 9443)] {
+                let hex = Key48([id; 48]).hex();
+                let mut packet = [0; PACKET];
+                // As agents do: again and again, for packets get lost, and servers start.
+                let (length, from) = loop {
+                    agent.send_to(hex.as_bytes(), (GROUP_V4, SERVERS)).await.unwrap();
+                    let late = async {
+                        Timer::after(Duration::from_millis(100)).await;
+                        None
+                    };
+                    let answer = async { agent.recv_from(&mut packet).await.ok() };
+                    if let Some(answer) = or(answer, late).await
+                        && packet[..answer.0].windows(hex.len()).any(|id| id == hex.as_bytes())
+                    {
+                        break answer;
+                    }
+                };
+                let expected = format!("MeshCentral2|{hex}|wss://%s:{port}/agent.ashx");
+                assert_eq!(String::from_utf8_lossy(&packet[..length]), expected);
+                assert!(from.ip().is_loopback(), "{from}");
+            }
+        };
+        let servers = future::zip(server(7, 4443), server(9, 9443));
+        let serving = async {
+            servers.await;
+        };
+        let late = async {
+            Timer::after(Duration::from_secs(60)).await;
+            panic!("nobody has answered on the loopback");
+        };
+        block_on(or(asking, or(serving, late)));
+    }
+}
