@@ -111,7 +111,7 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: ServeOptions) -> Res
     let mut mps = None;
     let is_called = config.settings.reach != Reach::Lan;
     if !is_called && config.settings.mps_port.is_some() {
-        log::info!("LAN mode: Intel AMT does not call, its port stays closed (docs/modes.md)");
+        log::info!("LAN mode: the port of Intel AMT stays closed, see docs/modes.md");
     }
     if let Some(port) = config.settings.mps_port.filter(|_| is_called) {
         match sockets.mps(port).await {
