@@ -1,48 +1,80 @@
-//! The stock MeshCmd activates and deactivates a simulated computer, against the stock server and
+//! The stock MeshCmd activates and deactivates simulated computers, against the stock server and
 //! against ours. Only its drivers are not those of the package: there is no firmware here.
+//!
+//! MeshCmd and the servers pause for many seconds, so the scenarios of a server run beside each
+//! other, each with a computer and a group of its own.
 
 mod common;
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
 
 use common::amt::{Computer, Firmware, OnLan};
-use common::{Architecture, Control, Meshboard, PATIENCE, Process, Server, StockServer, https};
+use common::{
+    Architecture, Control, Meshboard, PATIENCE, Process, Server, StockServer, Viewer, https,
+};
+use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json};
 
 /// What the group gives its computers.
 const SECRET: &str = "P@ssw0rd1";
 /// Before version 12 MeshCmd does not look for remote desktops.
 const VERSION: &str = "11.8.55.3510";
+/// Firmware that can be set up over TLS, and one that must be.
+const NEWER: &str = "16.1.25.1865";
+const NEWEST: &str = "19.0.5.1000";
 const REALM: &str = "Digest:A4070000000000000000000000000001";
 
-macro_rules! against_both {
-    ($($scenario:ident),* $(,)?) => {
-        mod at_meshcentral {
-            use super::*;
-            $(#[test]
-            fn $scenario() {
-                let folder = folder();
-                super::$scenario(&StockServer::start_with(&configuration(&folder)), &folder);
-            })*
-        }
-        mod at_meshboard {
-            use super::*;
-            $(#[test]
-            fn $scenario() {
-                let folder = folder();
-                super::$scenario(&Meshboard::start_complete_with(&configuration(&folder)), &folder);
-            })*
-        }
-    };
-}
+type Scenario = fn(&Site<'_>);
 
-against_both! {
+/// What both servers do.
+const BOTH: [Scenario; 6] = [
     a_new_computer_is_in_admin_control_mode_after_one_command,
     a_new_computer_is_in_client_control_mode_after_one_command,
     a_computer_is_deactivated_by_the_same_command,
     a_computer_of_another_domain_is_told_why_not,
-    without_a_log_nothing_is_activated,
+    a_computer_that_trusts_the_server_itself_needs_no_other_certificate,
+    a_set_up_over_tls_begins_as_it_was_recorded,
+];
+
+/// What the stock server has code for that never ends well.
+const OURS: [Scenario; 3] = [
+    a_computer_whose_firmware_can_is_set_up_over_tls,
+    a_computer_whose_firmware_must_be_is_set_up_over_tls,
+    the_newest_firmware_is_put_into_client_control_mode_over_tls,
+];
+
+#[test]
+fn computers_are_activated_by_meshcentral() {
+    let folder = folder();
+    run(&StockServer::start_with(&configuration(&folder)), &folder, &BOTH);
+}
+
+#[test]
+fn computers_are_activated_by_meshboard() {
+    let folder = folder();
+    let server = Meshboard::start_complete_with(&configuration(&folder));
+    run(&server, &folder, &[&BOTH[..], &OURS].concat());
+}
+
+/// A server under test, and where it writes its log.
+struct Site<'a> {
+    server: &'a (dyn Server + Sync),
+    log: PathBuf,
+}
+
+fn run(server: &(dyn Server + Sync), folder: &tempfile::TempDir, scenarios: &[Scenario]) {
+    let site = Site { server, log: log(folder) };
+    thread::scope(|scope| {
+        for scenario in scenarios {
+            scope.spawn(|| scenario(&site));
+        }
+    });
+    // The others have written there.
+    std::fs::remove_file(&site.log).expect("there were activations");
+    without_a_log_nothing_is_activated(&site);
 }
 
 fn vector(name: &str) -> Value {
@@ -54,20 +86,37 @@ fn vector(name: &str) -> Value {
 /// A folder with an activation certificate.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let pfx = vector("activation-cert-loading.json")["pfx"]["rc2.pfx"]["base64"].clone();
-    let pfx = data_encoding::BASE64.decode(pfx.as_str().expect("text").as_bytes());
-    std::fs::write(folder.path().join("vendor.pfx"), pfx.expect("base64")).expect("it is ours");
+    let vector = vector("activation-acm-signature.json");
+    for (n, der) in
+        vector["chain_leaf_to_root_der_base64"].as_array().expect("a list").iter().enumerate()
+    {
+        let body = der.as_str().expect("text");
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        std::fs::write(folder.path().join(format!("{n}.crt")), pem).expect("it is ours");
+    }
+    let key = vector["leaf_private_key_pem"].as_str().expect("text");
+    std::fs::write(folder.path().join("leaf.key"), key).expect("it is ours");
     folder
 }
 
-fn log(folder: &tempfile::TempDir) -> std::path::PathBuf {
+fn log(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("activations.log")
 }
 
 fn configuration(folder: &tempfile::TempDir) -> Value {
-    let pfx = folder.path().join("vendor.pfx");
-    let certs = json!({"vendor": {"certpfx": pfx, "certpfxpass": "pfxpassword"}});
-    json!({"domains": {"": {"AmtAcmActivation": {"log": log(folder), "certs": certs}}}})
+    let file = |name: &str| folder.path().join(name);
+    let chain: Vec<_> = (0..4).map(|n| file(&format!("{n}.crt"))).collect();
+    let certs = json!({"vendor": {"certfiles": chain, "keyfile": file("leaf.key")}});
+    json!({"domains": {"": {
+        "AmtAcmActivation": {"log": log(folder), "certs": certs},
+        "AmtManager": {"tlsAcmActivation": true},
+    }}})
+}
+
+/// The root of the recorded certificate.
+fn vendor_root() -> String {
+    let root = vector("activation-acm-signature.json")["root_sha256"].clone();
+    root.as_str().expect("text").to_owned()
 }
 
 /// A computer as it comes from the factory, in a folder of its own.
@@ -80,38 +129,65 @@ struct Desk {
 
 impl Desk {
     /// In a group that wants `policy`.
-    fn new(server: &dyn Server, policy: u8, suffix: &str) -> Self {
-        let answer = server.meshctrl().run(&["adddevicegroup", "--name", "amt", "--amtonly"]);
-        let group = answer.trim().strip_prefix("ok ").expect("a group was made").to_owned();
+    fn new(site: &Site<'_>, policy: u8, suffix: &str) -> Self {
+        Self::with(site, policy, suffix, VERSION, &vendor_root())
+    }
+
+    /// The same with firmware of a version, that trusts a root.
+    fn with(site: &Site<'_>, policy: u8, suffix: &str, version: &str, root: &str) -> Self {
+        let group = group(site);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let computer = Computer::with(Firmware::new(VERSION, "admin", "none"));
-        let root = vector("activation-acm-signature.json")["root_sha256"].clone();
+        let computer = Computer::with(Firmware::new(version, "admin", "none"));
         let file = folder.path().join("computer.json");
-        let root = root.as_str().expect("text").to_owned();
-        computer.firmware(|firmware| firmware.reset_to_factory(&root, suffix, file));
+        computer.firmware(|firmware| firmware.reset_to_factory(root, suffix, file));
         let lan = OnLan::serve(computer.clone());
         let desk = Self { folder, computer, lan, group };
-        desk.wants(server, policy);
+        desk.wants(site.server, policy);
         desk
     }
 
+    /// Its id as a device, which is made of its UUID.
+    fn node(&self) -> String {
+        let uuid = self.uuid().replace('-', "");
+        let bytes = HEXLOWER.decode(uuid.repeat(3).as_bytes()).expect("hexadecimal");
+        format!("node//{}", BASE64.encode(&bytes).replace('+', "@").replace('/', "$"))
+    }
+
+    fn uuid(&self) -> String {
+        self.computer.firmware(|firmware| firmware.activation.uuid.clone())
+    }
+
+    /// Its lines of the activation log.
+    fn lines(&self, site: &Site<'_>) -> Vec<Value> {
+        let text = std::fs::read_to_string(&site.log).unwrap_or_default();
+        let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix("\r\n"));
+        let lines = lines.map(|line| serde_json::from_str(line).expect("each line is JSON"));
+        let uuid = self.uuid();
+        lines.filter(|line: &Value| line["amtUuid"] == *uuid).collect()
+    }
+
+    fn shows(&self, site: &Site<'_>, what: &str, is: impl Fn(&Value) -> bool) {
+        let node = self.node();
+        let meshctrl = site.server.meshctrl();
+        meshctrl.wait_for_device(what, |device| device["_id"] == *node && is(device));
+    }
+
     fn wants(&self, server: &dyn Server, policy: u8) {
-        let mut control = Control::open(server.port());
-        control.say(&json!({
-            "action": "meshamtpolicy", "meshid": self.group,
-            "amtpolicy": {"type": policy, "password": SECRET, "cirasetup": 0, "ccm": 0},
-        }));
-        // Who hangs up too early may not have been heard.
-        control.wait_for(|message| message["event"]["msgid"] == 141);
+        wants(server, &self.group, policy);
     }
 
     /// Runs the command people copy.
     fn activate(&self, server: &dyn Server) -> Process {
         let path = self.folder.path().join("meshcmd");
         if !path.exists() {
-            std::fs::write(&path, self.meshcmd(server)).expect("the folder is ours");
+            let draft = path.with_extension("draft");
+            std::fs::write(&draft, self.meshcmd(server)).expect("the folder is ours");
             let mode = std::fs::Permissions::from_mode(0o755);
-            std::fs::set_permissions(&path, mode).expect("it is ours");
+            std::fs::set_permissions(&draft, mode).expect("it is ours");
+            // Programs that other threads start meanwhile inherit what is open here for a moment, and
+            // nobody may run what somebody writes to.
+            let copied = Command::new("cp").arg(&draft).arg(&path).status();
+            assert!(copied.expect("cp is there").success());
         }
         let url = format!("wss://127.0.0.1:{}/apf.ashx", server.port());
         let id = self.group.rsplit('/').next().expect("split yields something");
@@ -164,27 +240,42 @@ impl Desk {
     }
 }
 
-fn lines(folder: &tempfile::TempDir) -> Vec<Value> {
-    let text = std::fs::read_to_string(log(folder)).unwrap_or_default();
-    assert!(text.is_empty() || text.ends_with("\r\n"));
-    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+fn wants(server: &dyn Server, group: &str, policy: u8) {
+    let mut control = Control::open(server.port());
+    control.say(&json!({
+        "action": "meshamtpolicy", "meshid": group,
+        "amtpolicy": {"type": policy, "password": SECRET, "cirasetup": 0, "ccm": 0},
+    }));
+    // Who hangs up too early may not have been heard.
+    control.wait_for(|message| {
+        let event = &message["event"];
+        event["msgid"] == 141 && event["meshid"] == *group
+    });
 }
 
-fn a_new_computer_is_in_admin_control_mode_after_one_command(
-    server: &dyn Server,
-    folder: &tempfile::TempDir,
-) {
-    let desk = Desk::new(server, 3, "lab.example.com");
-    let mut meshcmd = desk.activate(server);
+/// A new group for computers with Intel AMT.
+fn group(site: &Site<'_>) -> String {
+    let mut name = [0; 4];
+    getrandom::fill(&mut name).expect("randomness");
+    // Not digits alone: meshctrl would make a number of them.
+    let name = format!("amt-{}", HEXLOWER.encode(&name));
+    let answer = site.server.meshctrl().run(&["adddevicegroup", "--name", &name, "--amtonly"]);
+    let id = answer.trim().strip_prefix("ok ").map(str::to_owned);
+    id.unwrap_or_else(|| panic!("no group was made: {answer}"))
+}
+
+fn a_new_computer_is_in_admin_control_mode_after_one_command(site: &Site<'_>) {
+    let desk = Desk::new(site, 3, "lab.example.com");
+    let mut meshcmd = desk.activate(site.server);
     desk.becomes(2);
     assert!(desk.accepts(SECRET));
-    let line = &lines(folder)[0];
+    let line = &desk.lines(site)[0];
     assert_eq!((&line["action"], &line["password"]), (&json!("acmactivate"), &json!(SECRET)));
     assert_eq!(
         (&line["amtFqdn"], &line["hashType"]),
         (&json!("lab.example.com"), &json!("sha256"))
     );
-    server.meshctrl().wait_for_device("is in admin control mode", |device| {
+    desk.shows(site, "is in admin control mode", |device| {
         let amt = &device["intelamt"];
         (&amt["state"], &amt["flags"], &amt["user"], &amt["pass"])
             == (&json!(2), &json!(4), &json!("admin"), &json!(1))
@@ -192,49 +283,121 @@ fn a_new_computer_is_in_admin_control_mode_after_one_command(
     assert!(meshcmd.wait_for_end(PATIENCE).is_some(), "the command ends by itself");
 }
 
-fn a_new_computer_is_in_client_control_mode_after_one_command(
-    server: &dyn Server,
-    folder: &tempfile::TempDir,
-) {
+fn a_new_computer_is_in_client_control_mode_after_one_command(site: &Site<'_>) {
     // Client control mode needs no certificate that fits.
-    let desk = Desk::new(server, 2, "nowhere.example.org");
-    let _meshcmd = desk.activate(server);
+    let desk = Desk::new(site, 2, "nowhere.example.org");
+    let _meshcmd = desk.activate(site.server);
     desk.becomes(1);
     assert!(desk.accepts(SECRET));
-    assert_eq!(lines(folder)[0]["action"], "ccmactivate");
-    server
-        .meshctrl()
-        .wait_for_device("is in client control mode", |device| device["intelamt"]["flags"] == 2);
+    assert_eq!(desk.lines(site)[0]["action"], "ccmactivate");
+    desk.shows(site, "is in client control mode", |device| device["intelamt"]["flags"] == 2);
 }
 
-fn a_computer_is_deactivated_by_the_same_command(server: &dyn Server, _: &tempfile::TempDir) {
-    let desk = Desk::new(server, 2, "lab.example.com");
-    let mut meshcmd = desk.activate(server);
+fn a_computer_is_deactivated_by_the_same_command(site: &Site<'_>) {
+    let desk = Desk::new(site, 2, "lab.example.com");
+    let mut meshcmd = desk.activate(site.server);
     desk.becomes(1);
-    server
-        .meshctrl()
-        .wait_for_device("is in client control mode", |device| device["intelamt"]["flags"] == 2);
+    desk.shows(site, "is in client control mode", |device| device["intelamt"]["flags"] == 2);
     meshcmd.kill();
-    desk.wants(server, 1);
-    let _meshcmd = desk.activate(server);
+    desk.wants(site.server, 1);
+    let _meshcmd = desk.activate(site.server);
     desk.becomes(0);
     assert!(!desk.accepts(SECRET));
 }
 
-fn a_computer_of_another_domain_is_told_why_not(server: &dyn Server, folder: &tempfile::TempDir) {
-    let desk = Desk::new(server, 3, "nowhere.example.org");
-    let meshcmd = desk.activate(server);
+fn a_computer_of_another_domain_is_told_why_not(site: &Site<'_>) {
+    let desk = Desk::new(site, 3, "nowhere.example.org");
+    let meshcmd = desk.activate(site.server);
     meshcmd.wait_for_line(|line| {
         line.contains("No matching ACM activation certificate for \"nowhere.example.org\".")
     });
     desk.becomes(0);
-    assert_eq!(lines(folder), Vec::<Value>::new());
+    assert_eq!(desk.lines(site), Vec::<Value>::new());
 }
 
-fn without_a_log_nothing_is_activated(server: &dyn Server, folder: &tempfile::TempDir) {
-    std::fs::create_dir(log(folder)).expect("nothing has written there yet");
-    let desk = Desk::new(server, 3, "lab.example.com");
-    let meshcmd = desk.activate(server);
+fn a_computer_that_trusts_the_server_itself_needs_no_other_certificate(site: &Site<'_>) {
+    let (status, root) = https::get(site.server.port(), "/MeshServerRootCert.cer");
+    assert_eq!(status, 200, "/MeshServerRootCert.cer");
+    let root = HEXLOWER.encode(ring::digest::digest(&ring::digest::SHA256, &root).as_ref());
+    let desk = Desk::with(site, 3, "any.example.net", VERSION, &root);
+    let _meshcmd = desk.activate(site.server);
+    desk.becomes(2);
+    assert!(desk.accepts(SECRET));
+    let line = &desk.lines(site)[0];
+    assert_eq!((&line["certHash"], &line["amtFqdn"]), (&json!(root), &json!("any.example.net")));
+}
+
+fn a_computer_whose_firmware_can_is_set_up_over_tls(site: &Site<'_>) {
+    set_up_over_tls(site, NEWER);
+}
+
+fn a_computer_whose_firmware_must_be_is_set_up_over_tls(site: &Site<'_>) {
+    set_up_over_tls(site, NEWEST);
+}
+
+fn set_up_over_tls(site: &Site<'_>, version: &str) {
+    let desk = Desk::with(site, 3, "lab.example.com", version, &vendor_root());
+    desk.computer.firmware(|firmware| firmware.activation.lacks_menu = true);
+    let mut meshcmd = desk.activate(site.server);
+    desk.becomes(2);
+    assert!(desk.accepts(SECRET));
+    let line = &desk.lines(site)[0];
+    assert_eq!((&line["action"], &line["password"]), (&json!("acmactivate-tls"), &json!(SECRET)));
+    desk.shows(site, "is in admin control mode", |device| device["intelamt"]["flags"] == 4);
+    desk.computer.firmware(|firmware| {
+        let done = firmware.done();
+        assert!(!done.iter().any(|done| done.starts_with("IPS_HostBasedSetupService.A")));
+    });
+    assert!(meshcmd.wait_for_end(PATIENCE).is_some(), "the command ends by itself");
+}
+
+fn the_newest_firmware_is_put_into_client_control_mode_over_tls(site: &Site<'_>) {
+    let desk = Desk::with(site, 2, "nowhere.example.org", NEWEST, &vendor_root());
+    let _meshcmd = desk.activate(site.server);
+    desk.becomes(1);
+    assert!(desk.accepts(SECRET));
+    desk.computer.wait_for_done("AMT_SetupAndConfigurationService.CommitChanges");
+    desk.shows(site, "is in client control mode", |device| device["intelamt"]["flags"] == 2);
+}
+
+/// The client's part of a recorded session is said again; the server has to say its own.
+fn a_set_up_over_tls_begins_as_it_was_recorded(site: &Site<'_>) {
+    const USER: &str = "0V3KOXhtBdiuZMD2";
+    let group = group(site);
+    wants(site.server, &group, 3);
+    let user = group.rsplit('/').next().and_then(|id| id.get(..16)).expect("an id is long");
+    let vector = vector("activation-json-control.json");
+    let mut socket = Viewer::open(site.server.port(), "/apf.ashx", None);
+    for message in vector["captured_session_apf_order"].as_array().expect("a list") {
+        let hex = message["hex"].as_str().expect("text");
+        let bytes = HEXLOWER.decode(hex.as_bytes()).expect("hexadecimal");
+        if message["dir"] == "client>server" {
+            // Each byte is a character: that is how strings leave these programs.
+            let text: String = bytes.iter().copied().map(char::from).collect();
+            socket.text(&text.replace(USER, user));
+            continue;
+        }
+        let said = socket.next().expect("the server goes on").into_data();
+        match bytes[0] {
+            0xfa => {
+                let json =
+                    |bytes: &[u8]| serde_json::from_slice::<Value>(&bytes[5..]).expect("JSON");
+                assert_eq!(json(&said), json(&bytes));
+            }
+            // CHANNEL_OPEN up to its own number, and the port that is wanted.
+            0x5a => {
+                assert_eq!(said[..20], bytes[..20]);
+                assert!(said.windows(4).any(|four| four == 16993_u32.to_be_bytes()));
+            }
+            _ => assert_eq!(said[..], bytes[..], "{hex}"),
+        }
+    }
+}
+
+fn without_a_log_nothing_is_activated(site: &Site<'_>) {
+    std::fs::create_dir(&site.log).expect("nothing is there");
+    let desk = Desk::new(site, 3, "lab.example.com");
+    let meshcmd = desk.activate(site.server);
     meshcmd.wait_for_line(|line| line.contains("Unable to log operation."));
     assert!(desk.computer.firmware(|firmware| {
         let set_up = |done: &&str| done.starts_with("IPS_HostBasedSetupService.A");

@@ -3,6 +3,7 @@
 
 var fs = require('fs');
 
+function write(computer) { fs.writeFileSync('computer.json', JSON.stringify(computer)); }
 function read() { return JSON.parse(fs.readFileSync('computer.json').toString()); }
 
 function mei() {
@@ -15,11 +16,11 @@ function mei() {
     };
     me.getProtocolVersion = function (func) { answer(func, '1:0'); };
     me.getProvisioningMode = function (func) { answer(func, { mode: 1 }); };
-    me.getProvisioningState = function (func) { answer(func, { state: read().mode == 0 ? 0 : 2 }); };
+    me.getProvisioningState = function (func) { answer(func, { state: read().state }); };
     me.getEHBCState = function (func) { answer(func, { EHBC: false }); };
     me.getControlMode = function (func) { answer(func, { controlMode: read().mode }); };
     me.getLanInterfaceSettings = function (n, func) { answer(func, null); };
-    me.getUuid = function (func) { answer(func, { uuid: '4c4c4544-004b-4210-8033-b6c04f504633' }); };
+    me.getUuid = function (func) { answer(func, { uuid: read().uuid }); };
     me.getLocalSystemAccount = function (func) { var c = read(); answer(func, { user: c.user, pass: c.password }); };
     me.getDnsSuffix = function (func) { answer(func, read().suffix); };
     me.getHashHandles = function (func) { answer(func, [1]); };
@@ -29,12 +30,28 @@ function mei() {
             hashAlgorithmSize: 32, certificateHash: read().root, name: 'A root'
         });
     };
-    me.stopConfiguration = function (func) { answer(func, 3); };
+    // 0: something was begun; 3: nothing was, which is the usual answer.
+    me.stopConfiguration = function (func) {
+        var computer = read(), begun = computer.expects;
+        if (begun) { delete computer.expects; computer.state = 0; write(computer); }
+        answer(func, begun ? 0 : 3);
+    };
+    // As the driver of the package, but for its pause of 20 s after something was stopped.
+    me.startConfigurationHBased = function (hash, vpn, suffixes, func) {
+        me.stopConfiguration(function () {
+            var computer = read();
+            if (!computer.shown) { func({ status: 36 }); return; }
+            computer.expects = hash.toString('hex');
+            computer.state = 1;
+            write(computer);
+            func({ status: 0, hash: computer.shown });
+        });
+    };
     me.unprovision = function (mode, func) {
         var computer = read();
         if (computer.mode != 1) { answer(func, 16); return; }
-        computer.mode = 0;
-        fs.writeFileSync('computer.json', JSON.stringify(computer));
+        computer.mode = computer.state = 0;
+        write(computer);
         answer(func, 0);
     };
 }

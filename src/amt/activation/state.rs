@@ -92,6 +92,8 @@ pub struct State {
     pub local: Option<Login>,
     /// `amtuser` and `amtpass`: what a person gave the program.
     pub given: Option<Login>,
+    /// `OsDnsSuffix`: that of the system.
+    pub os_suffix: Option<String>,
     /// The DNS suffix firmware trusts, or else that of the system.
     pub suffix: Option<String>,
     /// Hashes of the roots firmware trusts, lower-case hex; those that are switched off are not
@@ -144,6 +146,7 @@ impl State {
             },
             local: login(local.and_then(|l| l.get("user")), local.and_then(|l| l.get("pass"))),
             given: login(report.get("amtuser"), report.get("amtpass")),
+            os_suffix: text(report.get("OsDnsSuffix")),
             suffix: text(report.get("DnsSuffix")).or_else(|| text(report.get("OsDnsSuffix"))),
             roots: reported.iter().take(ROOTS_MAX).filter_map(root).collect(),
             roots_reported: reported.len(),

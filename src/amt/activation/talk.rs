@@ -27,6 +27,9 @@ const PORT: u16 = 16992;
 const TLS_PORT: u16 = 16993;
 /// Time for one request and its answer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How often and after what pause is looked whether a port is forwarded.
+const FORWARDED_TRIES: usize = 50;
+const FORWARDED: Duration = Duration::from_millis(100);
 const SETUP: &str = "IPS_HostBasedSetupService";
 const GENERAL: &str = "AMT_GeneralSettings";
 const CONFIGURATION: &str = "AMT_SetupAndConfigurationService";
@@ -107,6 +110,8 @@ impl Talk {
                 let call = Operation::invoke(CONFIGURATION, "SetMEBxPassword");
                 self.invoke(call.with("Password", password)).await
             }
+            // That is not said here.
+            Call::Manage { .. } => Ok(Answer::Managed),
             Call::Commit => self.invoke(Operation::invoke(CONFIGURATION, "CommitChanges")).await,
         }
     }
@@ -202,11 +207,15 @@ async fn connect(tunnel: &AmtTunnel, channel: &Channel) -> Result<Box<dyn ByteSt
     let refused =
         |error: io::Error| Silence::Refused(format!("Intel AMT cannot be reached: {error}"));
     let (proof, hash) = match channel {
-        Channel::Plain => return tunnel.carrier.open(PORT, false).await.map_err(refused),
+        Channel::Plain => {
+            forwarded(tunnel, PORT).await;
+            return tunnel.carrier.open(PORT, false).await.map_err(refused);
+        }
         Channel::Tls => (None, None),
         // The handshake signs on the loop, once for each computer in its life.
         Channel::Introduced { certificate, hash } => (Some(certificate.for_tls()), Some(hash)),
     };
+    forwarded(tunnel, TLS_PORT).await;
     let mut failed = Vec::new();
     for by in By::ALL {
         let stream = tunnel.carrier.open(TLS_PORT, false).await.map_err(refused)?;
@@ -220,6 +229,17 @@ async fn connect(tunnel: &AmtTunnel, channel: &Channel) -> Result<Box<dyn ByteSt
         }
     }
     Err(Silence::Refused(format!("no TLS with Intel AMT: {}", failed.join("; "))))
+}
+
+/// Waits until a port is forwarded: programs offer one after the other, after they are let in. Whether
+/// it is shows when it is opened.
+async fn forwarded(tunnel: &AmtTunnel, port: u16) {
+    for _ in 0..FORWARDED_TRIES {
+        if tunnel.carrier.ports().contains(&port) || tunnel.said.is_closed() {
+            return;
+        }
+        Timer::after(FORWARDED).await;
+    }
 }
 
 /// Whether `hash` (lower-case hex) is that of a certificate in DER form. Some firmware gives the hash

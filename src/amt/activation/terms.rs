@@ -133,6 +133,13 @@ pub enum Call {
     SetMenuPassword(String),
     /// `CommitChanges`, as the new administrator or over TLS.
     Commit,
+    /// Set everything up as its group wants it.
+    Manage {
+        /// It was activated over TLS just now.
+        activated_over_tls: bool,
+        /// A login that works.
+        login: Login,
+    },
 }
 
 impl std::fmt::Debug for Call {
@@ -147,6 +154,7 @@ impl std::fmt::Debug for Call {
             Self::SetPassword { .. } => "SetAdminAclEntryEx",
             Self::SetMenuPassword(_) => "SetMEBxPassword",
             Self::Commit => "CommitChanges",
+            Self::Manage { .. } => "Manage",
         })
     }
 }
@@ -167,6 +175,8 @@ pub enum Answer {
     },
     /// A method returned this; 0 is success.
     Returned(u32),
+    /// Everything is set up.
+    Managed,
     /// The login works.
     LoggedIn {
         /// `DigestRealm`.

@@ -9,12 +9,15 @@ use async_io::Timer;
 use futures_lite::future::{or, pending, poll_fn};
 use serde_json::{Map, Value, json};
 
-use super::flow::{Answer, Effect, Flow, Outcome, OverTls, Setting, Silence, Who};
+use super::flow::{Answer, Call, Effect, Flow, Outcome, OverTls, Setting, Silence, Who};
 use super::log;
 use super::matching::choose;
 use super::room::Room;
 use super::state::{Login, Mode, State};
 use super::talk::Talk;
+use crate::amt::digest::Credentials;
+use crate::amt::policy::{self, Within};
+use crate::amt::wsman::Failure;
 use crate::hub::{AmtTunnel, Hub, Said};
 use crate::model::{AmtAccess, Device, Event, EventKind, NodeId};
 
@@ -154,6 +157,24 @@ impl Visit {
         loop {
             while let Some(effect) = flow.next_effect() {
                 match effect {
+                    Effect::Call(Call::Manage { login, activated_over_tls }) => {
+                        // Firmware has room for one connection.
+                        talk = None;
+                        let credentials =
+                            Credentials { user: login.user, password: login.password };
+                        let within = Within {
+                            tunnel: self.tunnel.clone(),
+                            login: credentials,
+                            name: flow.name(),
+                            activated_over_tls,
+                        };
+                        let (hub, new) = (self.hub.clone(), Talk::new(self.tunnel.clone()));
+                        talking = Some(Box::pin(async move {
+                            let managed = policy::set_up(&hub, within).await;
+                            let refused = |failure: Failure| Silence::Refused(failure.to_string());
+                            (Box::new(new), managed.map(|()| Answer::Managed).map_err(refused))
+                        }));
+                    }
                     Effect::Call(call) => {
                         let tunnel = &self.tunnel;
                         let new = || Box::new(Talk::new(tunnel.clone()));

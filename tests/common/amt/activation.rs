@@ -2,7 +2,8 @@
 //! methods that set it up.
 //!
 //! What the program on the computer asks the firmware directly (MEI) goes through a file beside that
-//! program, `computer.json`: firmware writes what it is, and reads whether it was deactivated.
+//! program, `computer.json`: firmware writes what it is, and reads whether it was deactivated, and
+//! whom it is to expect over TLS (`expects`).
 
 use std::path::PathBuf;
 
@@ -32,7 +33,17 @@ pub struct Activation {
     pub suffix: String,
     /// `computer.json`; `None` if nobody asks.
     pub file: Option<PathBuf>,
+    /// The certificate and the key (DER) it has for its TLS.
+    pub own: Option<(Vec<u8>, Vec<u8>)>,
+    /// The UUID of its computer.
+    pub uuid: String,
+    /// The hash of the certificate it expects, lower-case hex: it is being set up over TLS.
+    pub expects: Option<String>,
     chain: Vec<Vec<u8>>,
+    /// It does not commit before its menu has a password.
+    pub lacks_menu: bool,
+    /// What was done holds.
+    committed: bool,
 }
 
 impl Firmware {
@@ -40,6 +51,19 @@ impl Firmware {
     /// this DNS suffix.
     pub fn reset_to_factory(&mut self, root: &str, suffix: &str, file: PathBuf) {
         (self.activation.root, self.activation.suffix) = (root.into(), suffix.into());
+        let key = rcgen::KeyPair::generate().expect("randomness");
+        let params = rcgen::CertificateParams::new(vec!["amt.rcfg".to_owned()]).expect("a name");
+        let shown = params.self_signed(&key).expect("a key of its own").der().to_vec();
+        self.activation.own = Some((shown, key.serialize_der()));
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).expect("the system has randomness");
+        let hex = HEXLOWER.encode(&random);
+        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        self.activation.uuid = parts.join("-");
+        // From this version on it speaks TLS only.
+        if self.is_tls_only() {
+            (self.plain, self.tls) = (false, self.activation.own.clone());
+        }
         self.activation.file = Some(file);
         let hash = super::firmware::md5(&[LOCAL.0, &self.realm, LOCAL.1]);
         self.accounts.push(Account {
@@ -60,8 +84,13 @@ impl Firmware {
         self.admin.1 = random[..16].to_vec();
         self.activated = false;
         self.activation.chain.clear();
+        (self.activation.expects, self.activation.committed) = (None, false);
         self.instance(SETUP).set("ConfigurationNonce", BASE64.encode(&random));
         self.become_mode(0);
+    }
+
+    fn is_tls_only(&self) -> bool {
+        self.version.split('.').next().and_then(|n| n.parse::<u32>().ok()) >= Some(19)
     }
 
     fn become_mode(&mut self, mode: u64) {
@@ -70,10 +99,17 @@ impl Firmware {
         setup.set("CertChainStatus", 0);
         self.activated = mode != 0;
         let Some(file) = &self.activation.file else { return };
-        let Activation { root, suffix, .. } = &self.activation;
+        let Activation { root, suffix, uuid, own, committed, .. } = &self.activation;
+        let holds = mode != 0 && (*committed || !self.is_tls_only());
+        let state = if holds { 2 } else { mode.min(1) };
+        // Before 14 it cannot be set up over TLS.
+        let major = self.version.split('.').next().and_then(|n| n.parse::<u32>().ok());
+        let shown = own.as_ref().filter(|_| major >= Some(14));
+        let shown = shown.map(|(der, _)| HEXLOWER.encode(digest(&SHA256, der).as_ref()));
         let computer = json!({
-            "mode": mode, "root": root.to_uppercase(), "suffix": suffix, "version": self.version,
-            "user": LOCAL.0, "password": LOCAL.1,
+            "mode": mode, "state": state, "root": root.to_uppercase(), "suffix": suffix,
+            "version": self.version, "uuid": uuid, "user": LOCAL.0, "password": LOCAL.1,
+            "shown": shown.map(|shown| shown.to_uppercase()),
         });
         // In one step, because somebody may be reading.
         let part = file.with_extension("part");
@@ -90,9 +126,38 @@ impl Firmware {
     pub fn look_at_computer(&mut self) {
         let text = self.activation.file.as_ref().and_then(|file| std::fs::read(file).ok());
         let computer = text.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-        if computer.is_some_and(|computer| computer["mode"] == 0) && self.mode() != 0 {
+        let Some(computer) = computer else { return };
+        let expects = computer["expects"].as_str();
+        let is_deactivated = computer["mode"] == 0 && self.mode() != 0;
+        if is_deactivated || expects.is_none() && self.activation.expects.is_some() {
             self.reset();
         }
+        if self.mode() == 0 {
+            self.activation.expects = expects.map(str::to_lowercase);
+        }
+    }
+
+    /// `CommitChanges` while it is set up; `None` if it is not.
+    pub fn commit_set_up(&mut self) -> Option<Result<(), u32>> {
+        let is_expecting = self.activation.expects.is_some();
+        if !is_expecting && (self.activation.committed || !self.is_tls_only()) {
+            return None;
+        }
+        if std::mem::take(&mut self.activation.lacks_menu) {
+            return Some(Err(2057));
+        }
+        (self.activation.expects, self.activation.committed) = (None, true);
+        let mode = if is_expecting { 2 } else { self.mode() };
+        self.become_mode(mode);
+        Some(Ok(()))
+    }
+
+    /// Whether a client with these certificates (DER, leaf first) is the one that was announced, and
+    /// may set it up.
+    pub fn expects(&self, chain: &[&[u8]]) -> bool {
+        let Activation { root, suffix, expects, .. } = &self.activation;
+        let leaf = chain.first().map(|leaf| HEXLOWER.encode(digest(&SHA256, leaf).as_ref()));
+        leaf.is_some() && leaf == *expects && is_trusted(chain, root, suffix)
     }
 
     /// `AddNextCertInChain`.
@@ -107,45 +172,14 @@ impl Firmware {
         self.activation.chain.push(given);
         let status = if is_root { 2 } else { 1 };
         self.instance(SETUP).set("CertChainStatus", status);
-        if is_root && !self.trusts_chain() {
+        let Activation { chain, root, suffix, .. } = &self.activation;
+        let chain: Vec<_> = chain.iter().map(Vec::as_slice).collect();
+        if is_root && !is_trusted(&chain, root, suffix) {
             self.activation.chain.clear();
             self.instance(SETUP).set("CertChainStatus", 0);
             return Err(REFUSED);
         }
         Ok(())
-    }
-
-    /// Every certificate is signed by the next one, the last one is trusted, and the first is for
-    /// activating computers of this domain.
-    fn trusts_chain(&self) -> bool {
-        let Activation { chain, root, suffix, .. } = &self.activation;
-        let parse = |der| X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate);
-        let parsed: Option<Vec<_>> = chain.iter().map(|der| parse(der)).collect();
-        let Some(parsed) = parsed else { return false };
-        let (Some(leaf), Some(last)) = (parsed.first(), chain.last()) else { return false };
-        let issuers = parsed.iter().skip(1).chain(parsed.last());
-        let is_whole = parsed.iter().zip(issuers).all(|(certificate, issuer)| {
-            let key = &issuer.public_key().subject_public_key.data;
-            let key = UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key);
-            let signed = certificate.tbs_certificate.as_ref();
-            certificate.issuer().as_raw() == issuer.subject().as_raw()
-                && key.verify(signed, &certificate.signature_value.data).is_ok()
-        });
-        let usages = leaf.extended_key_usage().ok().flatten();
-        let is_meant = usages.is_some_and(|usages| {
-            let mut other = usages.value.other.iter();
-            usages.value.server_auth
-                && other.any(|oid| oid.to_id_string() == "2.16.840.1.113741.1.2.3")
-        });
-        let name = leaf.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-        // It compares the last two labels of both.
-        let end = |name: &str| {
-            let labels: Vec<_> = name.rsplit('.').take(2).map(str::to_lowercase).collect();
-            labels
-        };
-        let fits = name.is_some_and(|name| end(name) == end(suffix));
-        let hash = HEXLOWER.encode(digest(&SHA256, last).as_ref());
-        is_whole && is_meant && fits && hash == *root
     }
 
     /// `AdminSetup`.
@@ -186,4 +220,39 @@ impl Firmware {
         self.become_mode(mode);
         Ok(())
     }
+}
+
+/// Every certificate is signed by the next one, the last one is trusted, and the first is for
+/// activating computers of this domain.
+fn is_trusted(chain: &[&[u8]], root: &str, suffix: &str) -> bool {
+    let parse = |der| X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate);
+    let parsed: Option<Vec<_>> = chain.iter().map(|der| parse(der)).collect();
+    let Some(parsed) = parsed else { return false };
+    let (Some(leaf), Some(last)) = (parsed.first(), chain.last()) else { return false };
+    let issuers = parsed.iter().skip(1).chain(parsed.last());
+    let is_whole = parsed.iter().zip(issuers).all(|(certificate, issuer)| {
+        let key = &issuer.public_key().subject_public_key.data;
+        let is_signed = |algorithm| {
+            let key = UnparsedPublicKey::new(algorithm, key);
+            key.verify(certificate.tbs_certificate.as_ref(), &certificate.signature_value.data)
+        };
+        let algorithms =
+            [&signature::RSA_PKCS1_2048_8192_SHA256, &signature::RSA_PKCS1_2048_8192_SHA384];
+        certificate.issuer().as_raw() == issuer.subject().as_raw()
+            && algorithms.into_iter().any(|algorithm| is_signed(algorithm).is_ok())
+    });
+    let usages = leaf.extended_key_usage().ok().flatten();
+    let is_meant = usages.is_some_and(|usages| {
+        let mut other = usages.value.other.iter();
+        usages.value.server_auth && other.any(|oid| oid.to_id_string() == "2.16.840.1.113741.1.2.3")
+    });
+    let name = leaf.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    // It compares the last two labels of both.
+    let end = |name: &str| {
+        let labels: Vec<_> = name.rsplit('.').take(2).map(str::to_lowercase).collect();
+        labels
+    };
+    let fits = name.is_some_and(|name| end(name) == end(suffix));
+    let hash = HEXLOWER.encode(digest(&SHA256, last).as_ref());
+    is_whole && is_meant && fits && hash == *root
 }

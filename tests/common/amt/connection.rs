@@ -3,8 +3,14 @@
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, ServerConnection,
+    SignatureScheme,
+};
 
 use super::firmware::Firmware;
 use super::http::Web;
@@ -26,8 +32,12 @@ enum Service {
 impl Connection {
     /// Opens one, if firmware listens there.
     pub fn open(firmware: &mut Firmware, port: u16) -> Option<Self> {
+        firmware.look_at_computer();
         let with_tls = matches!(port, 16993 | 16995);
-        let is_open = if with_tls { firmware.tls.is_some() } else { firmware.plain };
+        // Whoever is to set it up over TLS has to prove who he is.
+        let is_expecting = port == 16993 && firmware.activation.expects.is_some();
+        let is_open =
+            if with_tls { firmware.tls.is_some() || is_expecting } else { firmware.plain };
         if !is_open {
             return None;
         }
@@ -41,15 +51,21 @@ impl Connection {
             }
             _ => return None,
         };
-        let tls = firmware.tls.as_ref().filter(|_| with_tls).map(|(certificate, key)| {
+        let own = if is_expecting { &firmware.activation.own } else { &firmware.tls };
+        let tls = own.as_ref().filter(|_| with_tls).map(|(certificate, key)| {
             let chain = vec![CertificateDer::from(certificate.clone())];
             let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.clone()));
-            let config = ServerConfig::builder_with_provider(Arc::new(
-                rustls::crypto::ring::default_provider(),
-            ))
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-            .expect("firmware has a key for its certificate");
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = ServerConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+                .and_then(|builder| {
+                    let builder = match is_expecting {
+                        true => builder.with_client_cert_verifier(Arc::new(AnyClient(provider))),
+                        false => builder.with_no_client_auth(),
+                    };
+                    builder.with_single_cert(chain, key)
+                })
+                .expect("firmware has a key for its certificate");
             Box::new(ServerConnection::new(Arc::new(config)).expect("a valid configuration"))
         });
         Some(Self { service, tls, broken: false })
@@ -64,7 +80,17 @@ impl Connection {
                 self.broken = true;
                 return;
             };
-            let mut plain = vec![0; state.plaintext_bytes_to_read()];
+            let count = state.plaintext_bytes_to_read();
+            // It is judged before anything is heard, as firmware does.
+            if let (Some(chain), Service::Web(web)) = (tls.peer_certificates(), &mut self.service) {
+                let chain: Vec<_> = chain.iter().map(AsRef::as_ref).collect();
+                web.is_proven = web.is_proven || firmware.expects(&chain);
+                if !web.is_proven {
+                    self.broken = true;
+                    return;
+                }
+            }
+            let mut plain = vec![0; count];
             if tls.reader().read_exact(&mut plain).is_ok() && !plain.is_empty() {
                 self.service.receive(firmware, &plain);
             }
@@ -135,5 +161,48 @@ impl Service {
             Self::Web(web) => web.ended(),
             Self::Redirection(redirection) => redirection.ended(),
         }
+    }
+}
+
+/// Has every client show a certificate and prove that it has the key; which one is judged later.
+#[derive(Debug)]
+struct AnyClient(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -86,6 +86,9 @@ const METHODS: &[Method] = methods! {
     AMT_PublicKeyManagementService.AddTrustedRootCertificate("CertificateBlob") =>
         |f, i| add_certificate(f, i, true);
     AMT_SetupAndConfigurationService.CommitChanges() => commit;
+    AMT_SetupAndConfigurationService.SetMEBxPassword("Password") => |_, i| {
+        if i.text("Password").len() < 8 { Err(2054) } else { Ok(Vec::new()) }
+    };
     AMT_RemoteAccessService.AddMpServer(
         "AccessInfo", "InfoFormat", "Port", "AuthMethod", "Certificate?", "Username?", "Password?",
         "CN?"
@@ -412,6 +415,9 @@ fn add_certificate(firmware: &mut Firmware, input: &Input<'_>, root: bool) -> Ou
 /// Makes TLS settings hold: with a credential and an enabled network port, the certificate and the
 /// key it was made for are used.
 fn commit(firmware: &mut Firmware, _: &Input<'_>) -> Outcome {
+    if let Some(committed) = firmware.commit_set_up() {
+        return committed.map(|()| Vec::new());
+    }
     (firmware.tls, firmware.plain) = (None, true);
     let of = |class: &'static str| firmware.instances.iter().filter(move |i| i.name == class);
     let network = of("AMT_TLSSettingData")

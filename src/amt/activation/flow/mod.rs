@@ -34,6 +34,8 @@ use secure::Secure;
 const PROGRAM: Duration = Duration::from_secs(60);
 /// Time for the firmware to answer, connecting included.
 const FIRMWARE: Duration = Duration::from_secs(90);
+/// Time to set everything up that a group wants: some fifty requests.
+const MANAGED: Duration = Duration::from_secs(600);
 /// Time for our own disk and processor.
 const OURSELVES: Duration = Duration::from_secs(30);
 /// What firmware needs after its half-done configuration was stopped, before and after it is looked
@@ -79,6 +81,8 @@ enum Step {
     Deactivating,
     /// The logins that are left.
     LoggingIn(VecDeque<Login>),
+    /// What the group wants is set.
+    Managing,
     Over,
 }
 
@@ -127,6 +131,7 @@ pub struct Flow {
     /// Times something was waited for.
     tries: u8,
     has_deactivated: bool,
+    activated_over_tls: bool,
     /// When something happened last.
     now: Option<Instant>,
     time: Millis,
@@ -147,6 +152,7 @@ impl Flow {
             failed: None,
             tries: 0,
             has_deactivated: false,
+            activated_over_tls: false,
             now: None,
             time: Millis(0),
         }
@@ -420,11 +426,18 @@ impl Flow {
                 (Ok(Answer::LoggedIn { realm }), Some(login)) => {
                     let line = self.line_of_login(&login, realm).map(Box::new);
                     self.effects.extend(line.map(Effect::Note));
-                    self.effects.push_back(Effect::Works(login));
-                    self.end(true, "Done.");
+                    self.effects.push_back(Effect::Works(login.clone()));
+                    let activated_over_tls = self.activated_over_tls;
+                    let call = Call::Manage { activated_over_tls, login };
+                    self.effects.push_back(Effect::Call(call));
+                    self.wait(Step::Managing, now, MANAGED);
                 }
                 (Err(Silence::Credentials), _) => self.log_in(logins, now),
                 (other, _) => self.fail("Intel AMT cannot be logged in to", &other),
+            },
+            Step::Managing => match answer {
+                Ok(_) => self.end(true, "Done."),
+                other => self.fail("Intel AMT could not be set up as its group wants it", &other),
             },
             // An answer nobody waits for any more.
             step => self.step = step,
@@ -459,7 +472,8 @@ impl Flow {
             | Step::Committing
             | Step::Confirming
             | Step::Rereading
-            | Step::LoggingIn(_) => {
+            | Step::LoggingIn(_)
+            | Step::Managing => {
                 self.answered(Err(Silence::Lost("it took too long".into())), now, time);
             }
             Step::Stopping | Step::Introducing | Step::Asking(_) | Step::Deactivating => {

@@ -13,7 +13,7 @@ use super::{
 use crate::amt::activation::certificate::Certificate;
 use crate::amt::activation::log::Line;
 use crate::amt::activation::password;
-use crate::amt::activation::state::{Login, Mode};
+use crate::amt::activation::state::{Login, Mode, State};
 use crate::amt::digest::{Credentials, password_hash};
 
 /// Length of nonces in bytes, and what a firmware may send.
@@ -38,7 +38,9 @@ impl Flow {
         };
         let own = || self.attempt.as_ref().map(|attempt| attempt.login.clone());
         match call {
-            Call::LogIn(login) => Way { login: Some(login.clone()), channel },
+            Call::LogIn(login) | Call::Manage { login, .. } => {
+                Way { login: Some(login.clone()), channel }
+            }
             Call::ReadRealm | Call::SetPassword { .. } | Call::SetMenuPassword(_) => {
                 introduced().unwrap_or(Way { login: None, channel })
             }
@@ -48,6 +50,12 @@ impl Flow {
             | Call::AdminSetup { .. }
             | Call::Setup { .. } => Way { login: local, channel },
         }
+    }
+
+    /// What the computer is called in its network, if its program has said both parts.
+    pub fn name(&self) -> Option<(String, String)> {
+        let State { computer, os_suffix, .. } = &self.setting.state;
+        os_suffix.clone().filter(|_| !computer.is_empty()).map(|suffix| (computer.clone(), suffix))
     }
 
     pub(super) fn is_tls_only(&self) -> bool {
@@ -272,6 +280,7 @@ impl Flow {
         let Some(Attempt { found, login, realm, .. }) = self.attempt.take() else { return };
         let mode = if found.is_some() { Mode::Admin } else { Mode::Client };
         self.setting.logins = vec![login.clone()];
+        self.activated_over_tls = self.is_tls_only() || self.secure.is_some();
         self.effects.push_back(Effect::Activated(login, realm, mode));
         self.tell("mestate");
         self.wait(Step::Asking(Then::Settle), now, PROGRAM);

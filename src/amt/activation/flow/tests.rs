@@ -255,6 +255,11 @@ impl Computer {
                     false => Err(Silence::Credentials),
                 };
             }
+            Call::Manage { activated_over_tls, login } => {
+                assert_eq!(self.admin, Some(hash(&login.password)));
+                assert!(!activated_over_tls || self.count("CommitChanges") > 0);
+                return Ok(Answer::Managed);
+            }
             Call::ReadRealm => return Ok(Answer::LoggedIn { realm: REALM.into() }),
             Call::SetPassword { password } => {
                 let hash = BASE64.decode(password.as_bytes()).unwrap();
@@ -339,7 +344,7 @@ fn the_password_is_in_the_log_before_the_firmware_hears_of_it() {
     let seen: Vec<_> = computer.seen.iter().map(String::as_str).collect();
     let chain = ["AddNextCertInChain"; 4];
     let before = ["stopConfiguration", "Read", "write", "requested for lab.example.com"];
-    let after = ["AdminSetup", "acmactivate-success", "mestate", "LogIn", "close"];
+    let after = ["AdminSetup", "acmactivate-success", "mestate", "LogIn", "Manage", "close"];
     assert_eq!(seen, [&before[..], &chain, &after].concat());
     let line = &computer.lines[0];
     let expected = testing::vector("activation-acm-signature");
@@ -521,7 +526,7 @@ fn over_tls_too_the_password_is_in_the_log_before_the_firmware_hears_of_it() {
     let introduced = ["startTlsHostConfig"; 3];
     let before = ["ReadRealm", "write", "TLS requested for lab.example.com"];
     let after = ["SetAdminAclEntryEx", "CommitChanges", "SetMEBxPassword", "CommitChanges"];
-    let end = ["acmactivate-tls-success", "mestate", "LogIn", "close"];
+    let end = ["acmactivate-tls-success", "mestate", "LogIn", "Manage", "close"];
     assert_eq!(seen, [&introduced[..], &before, &after, &end].concat());
     let line = serde_json::to_value(&computer.lines[0]).unwrap();
     assert_eq!((&line["action"], &line["password"]), (&json!("acmactivate-tls"), &json!(PASSWORD)));
