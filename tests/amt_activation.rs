@@ -9,11 +9,13 @@ mod common;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use common::amt::{Computer, Firmware, OnLan};
 use common::{
-    Architecture, Control, Meshboard, PATIENCE, Process, Server, StockServer, Viewer, https,
+    ADMIN, Architecture, Control, MeshCtrl, Meshboard, PATIENCE, Process, Server, StockServer,
+    Viewer, https,
 };
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json};
@@ -63,10 +65,21 @@ fn computers_are_activated_by_meshboard() {
 struct Site<'a> {
     server: &'a (dyn Server + Sync),
     log: PathBuf,
+    /// Of login cookies.
+    key: String,
+    /// Who logs in with a password takes turns: a server checks one at a time, and lets few wait.
+    turn: Mutex<()>,
+}
+
+impl Site<'_> {
+    fn meshctrl(&self) -> MeshCtrl {
+        MeshCtrl::with_key(self.server.port(), ADMIN, &self.key)
+    }
 }
 
 fn run(server: &(dyn Server + Sync), folder: &tempfile::TempDir, scenarios: &[Scenario]) {
-    let site = Site { server, log: log(folder) };
+    let (key, turn) = (server.login_key(), Mutex::new(()));
+    let site = Site { server, log: log(folder), key, turn };
     thread::scope(|scope| {
         for scenario in scenarios {
             scope.spawn(|| scenario(&site));
@@ -142,7 +155,7 @@ impl Desk {
         computer.firmware(|firmware| firmware.reset_to_factory(root, suffix, file));
         let lan = OnLan::serve(computer.clone());
         let desk = Self { folder, computer, lan, group };
-        desk.wants(site.server, policy);
+        desk.wants(site, policy);
         desk
     }
 
@@ -168,12 +181,11 @@ impl Desk {
 
     fn shows(&self, site: &Site<'_>, what: &str, is: impl Fn(&Value) -> bool) {
         let node = self.node();
-        let meshctrl = site.server.meshctrl();
-        meshctrl.wait_for_device(what, |device| device["_id"] == *node && is(device));
+        site.meshctrl().wait_for_device(what, |device| device["_id"] == *node && is(device));
     }
 
-    fn wants(&self, server: &dyn Server, policy: u8) {
-        wants(server, &self.group, policy);
+    fn wants(&self, site: &Site<'_>, policy: u8) {
+        wants(site, &self.group, policy);
     }
 
     /// Runs the command people copy.
@@ -240,8 +252,9 @@ impl Desk {
     }
 }
 
-fn wants(server: &dyn Server, group: &str, policy: u8) {
-    let mut control = Control::open(server.port());
+fn wants(site: &Site<'_>, group: &str, policy: u8) {
+    let _turn = site.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut control = Control::open(site.server.port());
     control.say(&json!({
         "action": "meshamtpolicy", "meshid": group,
         "amtpolicy": {"type": policy, "password": SECRET, "cirasetup": 0, "ccm": 0},
@@ -259,7 +272,7 @@ fn group(site: &Site<'_>) -> String {
     getrandom::fill(&mut name).expect("randomness");
     // Not digits alone: meshctrl would make a number of them.
     let name = format!("amt-{}", HEXLOWER.encode(&name));
-    let answer = site.server.meshctrl().run(&["adddevicegroup", "--name", &name, "--amtonly"]);
+    let answer = site.meshctrl().run(&["adddevicegroup", "--name", &name, "--amtonly"]);
     let id = answer.trim().strip_prefix("ok ").map(str::to_owned);
     id.unwrap_or_else(|| panic!("no group was made: {answer}"))
 }
@@ -299,7 +312,7 @@ fn a_computer_is_deactivated_by_the_same_command(site: &Site<'_>) {
     desk.becomes(1);
     desk.shows(site, "is in client control mode", |device| device["intelamt"]["flags"] == 2);
     meshcmd.kill();
-    desk.wants(site.server, 1);
+    desk.wants(site, 1);
     let _meshcmd = desk.activate(site.server);
     desk.becomes(0);
     assert!(!desk.accepts(SECRET));
@@ -364,7 +377,7 @@ fn the_newest_firmware_is_put_into_client_control_mode_over_tls(site: &Site<'_>)
 fn a_set_up_over_tls_begins_as_it_was_recorded(site: &Site<'_>) {
     const USER: &str = "0V3KOXhtBdiuZMD2";
     let group = group(site);
-    wants(site.server, &group, 3);
+    wants(site, &group, 3);
     let user = group.rsplit('/').next().and_then(|id| id.get(..16)).expect("an id is long");
     let vector = vector("activation-json-control.json");
     let mut socket = Viewer::open(site.server.port(), "/apf.ashx", None);

@@ -27,9 +27,11 @@ const PORT: u16 = 16992;
 const TLS_PORT: u16 = 16993;
 /// Time for one request and its answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How often and after what pause is looked whether a port is forwarded.
-const FORWARDED_TRIES: usize = 50;
-const FORWARDED: Duration = Duration::from_millis(100);
+/// How often is looked whether a port is forwarded, and how often at most before it is opened.
+const LOOK: Duration = Duration::from_millis(50);
+const LATEST: usize = 100;
+/// The same before anything is begun: a program that offers only one port is looked after, too.
+const EARLY: usize = 10;
 const SETUP: &str = "IPS_HostBasedSetupService";
 const GENERAL: &str = "AMT_GeneralSettings";
 const CONFIGURATION: &str = "AMT_SetupAndConfigurationService";
@@ -59,6 +61,11 @@ impl Talk {
             stream: None,
             next_id: 1,
         }
+    }
+
+    /// Lets the program say everything it says at its beginning.
+    pub(super) async fn settled(&self) {
+        forwarded(&self.tunnel, TLS_PORT, EARLY).await;
     }
 
     /// Performs a call this way.
@@ -208,14 +215,14 @@ async fn connect(tunnel: &AmtTunnel, channel: &Channel) -> Result<Box<dyn ByteSt
         |error: io::Error| Silence::Refused(format!("Intel AMT cannot be reached: {error}"));
     let (proof, hash) = match channel {
         Channel::Plain => {
-            forwarded(tunnel, PORT).await;
+            forwarded(tunnel, PORT, LATEST).await;
             return tunnel.carrier.open(PORT, false).await.map_err(refused);
         }
         Channel::Tls => (None, None),
         // The handshake signs on the loop, once for each computer in its life.
         Channel::Introduced { certificate, hash } => (Some(certificate.for_tls()), Some(hash)),
     };
-    forwarded(tunnel, TLS_PORT).await;
+    forwarded(tunnel, TLS_PORT, LATEST).await;
     let mut failed = Vec::new();
     for by in By::ALL {
         let stream = tunnel.carrier.open(TLS_PORT, false).await.map_err(refused)?;
@@ -233,12 +240,12 @@ async fn connect(tunnel: &AmtTunnel, channel: &Channel) -> Result<Box<dyn ByteSt
 
 /// Waits until a port is forwarded: programs offer one after the other, after they are let in. Whether
 /// it is shows when it is opened.
-async fn forwarded(tunnel: &AmtTunnel, port: u16) {
-    for _ in 0..FORWARDED_TRIES {
+async fn forwarded(tunnel: &AmtTunnel, port: u16, looks: usize) {
+    for _ in 0..looks {
         if tunnel.carrier.ports().contains(&port) || tunnel.said.is_closed() {
             return;
         }
-        Timer::after(FORWARDED).await;
+        Timer::after(LOOK).await;
     }
 }
 

@@ -153,6 +153,9 @@ impl Visit {
         let mut flow = Flow::new(setting);
         let mut talk = Some(Box::new(Talk::new(self.tunnel.clone())));
         let mut talking: Option<Talking> = None;
+        if let Some(talk) = &talk {
+            talk.settled().await;
+        }
         flow.begin(Instant::now(), self.hub.now());
         loop {
             while let Some(effect) = flow.next_effect() {

@@ -22,7 +22,7 @@ mod wsman;
 mod xml;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use connection::Connection;
 pub use digest::Nonces;
@@ -39,6 +39,9 @@ pub const ADMIN: &str = "admin";
 pub const PASSWORD: &str = "P@ssw0rd";
 /// Firmware version, unless a test wants another.
 pub const VERSION: &str = "16.1.25.1865";
+
+/// How often somebody who waits looks, if nothing wakes him.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A simulated computer, shared between a test and the threads that serve it.
 #[derive(Clone)]
@@ -75,7 +78,8 @@ impl Computer {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "the computer never {what}; it saw {:#?}", firmware.seen);
-            let waited = self.0.1.wait_timeout(firmware, left);
+            // What its computer writes into a file wakes nobody.
+            let waited = self.0.1.wait_timeout(firmware, left.min(LOOK));
             firmware = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
