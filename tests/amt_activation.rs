@@ -58,6 +58,7 @@ fn computers_are_activated_by_meshcentral() {
 fn computers_are_activated_by_meshboard() {
     let folder = folder();
     let server = Meshboard::start_complete_with(&configuration(&folder));
+    a_setup_bin_file_is_one_that_the_stock_program_reads(&server, &folder);
     run(&server, &folder, &[&BOTH[..], &OURS].concat());
 }
 
@@ -405,6 +406,38 @@ fn a_set_up_over_tls_begins_as_it_was_recorded(site: &Site<'_>) {
             _ => assert_eq!(said[..], bytes[..], "{hex}"),
         }
     }
+}
+
+/// `meshboard amt setup-bin`, read by the parser of the stock package.
+fn a_setup_bin_file_is_one_that_the_stock_program_reads(
+    server: &Meshboard,
+    folder: &tempfile::TempDir,
+) {
+    let place = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (file, new) = (place("setup.bin"), place("new"));
+    std::fs::write(&new, format!("{SECRET}\n")).expect("it is ours");
+    let told = server.command(&["amt", "setup-bin", &file, "--new-password-file", &new]);
+    assert!(!told.contains(SECRET), "{told}");
+    let script = "const bin = require(process.argv[1] + '/amt/amt-setupbin.js')(); \
+        const file = bin.AmtSetupBinDecode(require('fs').readFileSync(process.argv[2], 'latin1')); \
+        console.log(JSON.stringify(file.records[0].variables.map(v => [v.desc, v.value])))";
+    let stock = common::installation::folder();
+    let read = Command::new("node").args(["-e", script]).arg(stock).arg(&file).output();
+    let read = read.expect("node runs").stdout;
+    let variables: Vec<(String, Value)> = serde_json::from_slice(&read).expect("it reads it");
+    let of = |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, v)| v.clone());
+    assert_eq!(of("Current MEBx Password"), Some(json!("admin")));
+    assert_eq!(of("New MEBx Password"), Some(json!(SECRET)));
+    assert_eq!(of("PKI DNS Suffix"), Some(json!("127.0.0.1")), "the name of the server");
+    assert_eq!(of("ME Provision Halt/Active"), Some(json!(0)));
+    let root = of("User Defined Certificate Addition").expect("it is there");
+    let root: Vec<u8> = root.as_str().expect("text").chars().map(|c| c as u8).collect();
+    let (status, der) = https::get(server.port(), "/MeshServerRootCert.cer");
+    let hash = ring::digest::digest(&ring::digest::SHA256, &der);
+    assert_eq!((status, &root[1..33]), (200, hash.as_ref()));
+    let log = std::fs::read_to_string(log(folder)).expect("it is written");
+    let line: Value = serde_json::from_str(log.trim_end()).expect("one line");
+    assert_eq!((&line["action"], &line["newmebx"]), (&json!("setupbin"), &json!(SECRET)));
 }
 
 fn without_a_log_nothing_is_activated(site: &Site<'_>) {

@@ -11,6 +11,7 @@ pub mod alarms;
 pub mod boot;
 pub mod changes;
 pub mod consent;
+pub mod deactivate;
 pub mod digest;
 pub mod inventory;
 pub mod lan;

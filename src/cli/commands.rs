@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{
-    AgentsCommand, Command, Common, Failure, GroupCommand, MpsCommand, UserCommand, agents, backup,
-    export, import, link, password, print,
+    AgentsCommand, Command, Common, Failure, GroupCommand, MpsCommand, UserCommand, agents, amt,
+    backup, export, import, link, password, print,
 };
 use crate::amt::activation::room::Equipment;
 use crate::config::{self, Config, ConfigError, Domain, Place, Problem, Warning, WarningKind};
@@ -43,6 +43,7 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::LoginKey => show(common, &link::ask(common, &Request::LoginKey)?),
         Command::Cert(_) => certificates(common),
         Command::Mps(command) => mps(common, command),
+        Command::Amt(command) => amt::run(common, command),
     }
 }
 
@@ -202,7 +203,7 @@ fn mps(common: &Common, command: MpsCommand) -> Result<(), Failure> {
 }
 
 /// Prints an answer.
-fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
+pub(super) fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
     if common.json {
         return match answer {
             Answer::Account(account) => print::json(account),
@@ -213,6 +214,7 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
             Answer::Status(status) => print::json(status),
             Answer::LoginKey(key) => print::json(&json!({"loginKey": key})),
             Answer::Reloaded | Answer::Saved => print::json(&json!({})),
+            Answer::AmtDeactivated(id) => print::json(&json!({"deactivated": id})),
             Answer::MpsJournal(journal) => print::json(journal),
             Answer::MpsSetup(setup) => print::json(setup),
             Answer::MpsScript(script) => print::out(script),
@@ -231,6 +233,7 @@ fn show(common: &Common, answer: &Answer) -> Result<(), Failure> {
         Answer::Status(status) => print::status(status),
         Answer::LoginKey(key) => print::out(&format!("{key}\n")),
         Answer::Reloaded | Answer::Saved => Ok(()),
+        Answer::AmtDeactivated(id) => print::out(&format!("Intel AMT of {id} is deactivated\n")),
         Answer::MpsJournal(journal) => print::amt_journal(journal),
         Answer::MpsSetup(setup) => print::amt_setup(setup),
         Answer::MpsScript(script) => print::out(script),

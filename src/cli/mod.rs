@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod agents;
+mod amt;
 mod backup;
 mod commands;
 mod export;
@@ -130,6 +131,9 @@ enum Command {
     /// Intel AMT that calls in
     #[command(subcommand)]
     Mps(MpsCommand),
+    /// Intel AMT by hand
+    #[command(subcommand)]
+    Amt(AmtCommand),
 }
 
 /// An account by name.
@@ -267,6 +271,39 @@ enum MpsCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum AmtCommand {
+    /// Write a setup.bin file: a USB key with it has computers trust this server's root
+    ///
+    /// It sets the password of the firmware's menu (MEBx) and the DNS suffix, too. The passwords are
+    /// written to the activation log.
+    SetupBin {
+        /// The file to write
+        #[arg(default_value = "setup.bin")]
+        file: PathBuf,
+        /// The present password of MEBx is in the first line of this file [default: `admin`]
+        #[arg(long, value_name = "FILE")]
+        old_password_file: Option<PathBuf>,
+        /// The new one is in the first line of this file
+        #[arg(long, value_name = "FILE")]
+        new_password_file: PathBuf,
+        /// The DNS suffix [default: that of the domain, or the server's name]
+        #[arg(long, value_name = "NAME")]
+        suffix: Option<String>,
+        #[command(flatten)]
+        tenant: Tenant,
+    },
+    /// Set the firmware of a device back to the state of the factory, from admin control mode too
+    ///
+    /// Its login has to be known, and it has to be in reach: by CIRA or on the local network.
+    Deactivate {
+        /// Name or id of the device
+        device: String,
+        #[command(flatten)]
+        tenant: Tenant,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum CertCommand {
     /// Show subject, hashes, validity and files of each certificate
     Show,
@@ -353,6 +390,8 @@ mod tests {
             "mps journal --address 192.0.2 --uuid 4c4c4544-004b-4210-8033-b6c04f504633",
             "mps setup Office --domain shop",
             "mps script Office",
+            "amt setup-bin /media/stick/setup.bin --new-password-file new --suffix lab.example.com",
+            "amt deactivate pc1 --domain shop",
         ] {
             let words = std::iter::once("meshboard").chain(line.split_whitespace());
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");

@@ -226,7 +226,7 @@ fn serve_admin(app: &Rc<App>, data: &Path, ports: Ports) -> Option<async_executo
         hub: app.hub.clone(),
         passwords: app.passwords.clone(),
         data: data.to_owned(),
-        live: Some(Live { ports, reload_agents }),
+        live: Some(Live { ports, reload_agents, amt: app.amt.clone() }),
     };
     Some(app.executor.spawn(socket::serve(app.executor.clone(), listener, ctx).boxed_local()))
 }

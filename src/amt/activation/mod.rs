@@ -10,6 +10,7 @@ pub mod log;
 pub mod matching;
 pub mod password;
 pub mod room;
+pub mod setup_bin;
 pub mod state;
 mod talk;
 pub mod terms;

@@ -230,7 +230,7 @@ impl Room {
 }
 
 /// Whether our root may sign for it: a computer says it, so it may be anything.
-fn is_name(suffix: &str) -> bool {
+pub(super) fn is_name(suffix: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

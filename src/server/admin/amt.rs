@@ -4,6 +4,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{AdminContext, Answer, domain};
+use crate::amt;
+use crate::amt::wsman::Failure;
+use crate::amt::wsman::answer::Refused;
 use crate::hub::amt_login::{self, Setup};
 use crate::hub::amt_script;
 use crate::hub::journal::Search;
@@ -44,6 +47,34 @@ pub(super) async fn setup(
     let host = host.or(settings.mps_name).or(settings.cert).unwrap_or_default();
     amt_login::shared_or_made(&ctx.hub).ok_or("no random numbers")?;
     Setup::of(&ctx.hub, group, host, port).ok_or("no password".into())
+}
+
+/// Sets firmware back; whoever may speak to this socket may do that to every device.
+pub(super) async fn deactivate(
+    ctx: &AdminContext,
+    domain_name: &str,
+    device: &str,
+) -> Result<Answer, String> {
+    let Some(live) = &ctx.live else {
+        return Err("the server does not run, so no firmware is in reach".to_owned());
+    };
+    let devices = ctx.hub.store.devices(&domain(ctx, domain_name)?);
+    let mut named = devices.iter().filter(|d| d.name == device || d.id.to_string() == device);
+    let (Some(device), None) = (named.next(), named.next()) else {
+        return Err(format!("there is not exactly one device {device:?}"));
+    };
+    match amt::deactivate::deactivate(&live.amt, &device.id).await {
+        Ok(()) => {
+            log::warn!("Intel AMT of {} ({}) is deactivated by command", device.name, device.id);
+            Ok(Answer::AmtDeactivated(device.id.to_string()))
+        }
+        Err(failure @ (Failure::NoCredentials | Failure::Refused(Refused::Credentials))) => {
+            Err(format!(
+                "{failure}. Without its password it can only be undone at the computer, in MEBx."
+            ))
+        }
+        Err(failure) => Err(failure.to_string()),
+    }
 }
 
 pub(super) async fn script(

@@ -111,6 +111,13 @@ pub enum Request {
         /// Name or id of its group.
         group: String,
     },
+    /// Sets the firmware of a device back to the state of the factory.
+    AmtDeactivate {
+        /// Tenant.
+        domain: String,
+        /// Name or id of the device.
+        device: String,
+    },
     /// A script that enters it.
     MpsScript {
         /// Tenant.
@@ -197,6 +204,8 @@ pub enum Answer {
     MpsSetup(Setup),
     /// The script, as a file.
     MpsScript(String),
+    /// The device whose firmware is in the state of the factory now.
+    AmtDeactivated(String),
 }
 
 /// What commands work on.
@@ -217,6 +226,8 @@ pub struct Live {
     pub ports: Ports,
     /// Loads the agent package again.
     pub reload_agents: Reload,
+    /// Speaks with firmware.
+    pub amt: Rc<crate::amt::room::Room>,
 }
 
 /// An action of the running server that takes a moment.
@@ -267,6 +278,7 @@ async fn answer(ctx: &AdminContext, request: Request) -> Result<Answer, String> 
         Request::MpsSetup { domain, group } => {
             amt::setup(ctx, &domain, &group).await.map(Answer::MpsSetup)
         }
+        Request::AmtDeactivate { domain, device } => amt::deactivate(ctx, &domain, &device).await,
         Request::MpsScript { domain, group } => amt::script(ctx, &domain, &group).await,
     }
 }

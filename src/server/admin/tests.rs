@@ -271,7 +271,8 @@ fn commands_reach_a_running_server_through_its_socket() {
         Box::pin(std::future::ready(()))
     });
     let ports = Ports { https: 8443, ..Ports::default() };
-    let answers = with_socket(Some(Live { ports, reload_agents }), |path| {
+    let amt = crate::amt::room::Room::new(context().hub, Rc::new(LocalExecutor::new()));
+    let answers = with_socket(Some(Live { ports, reload_agents, amt }), |path| {
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         [Request::ReloadAgents, Request::Status, Request::UserList { domain: "none".into() }]
