@@ -155,7 +155,7 @@ fn what_the_firmware_knows_is_read_and_consent_comes_before_a_start() {
     assert_eq!(read("hardware")["identifiers"]["board_name"], "NUC9V7QNB");
     assert_eq!(read("network")["Ethernet"][0]["mac"], "00:BE:43:D8:22:A4");
     assert_eq!(read("software")["AMT"], "16.1.25");
-    assert_eq!(read("users")[0]["name"], "$$uns");
+    assert_eq!(read("users")[1]["name"], "$$uns");
     assert_eq!(read("events")[0]["text"], "Authentication failed 10 times");
     assert_eq!(read("audit")[0]["text"], "Firmware updated");
     computer.firmware(|firmware| {
