@@ -63,7 +63,7 @@ export function Command({ group, hasCertificate }: { group: Group; hasCertificat
           {activates(type) && !isAdmin && (
             <li>Client control mode: whoever sits there has to agree before the screen is seen.</li>
           )}
-          {type === "1" && <li>It is in client control mode. Admin control mode is undone in MEBx only.</li>}
+          {type === "1" && <li>It is in client control mode; admin control mode stays.</li>}
           <li>The agent package is installed on this server: MeshCmd is part of it.</li>
         </ul>
       </div>

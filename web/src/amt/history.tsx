@@ -47,7 +47,7 @@ function Line({ line, close }: { line: Activation; close(): void }) {
               <Words text={device.name} />
             </a>
           ) : (
-            <Words text={line.computer || line.uuid} />
+            <Words text={line.computer || line.uuid || line.what} />
           )}
         </strong>
         <div class="small muted">

@@ -23,7 +23,7 @@ export const POLICY_NAMES: Record<PolicyType, string> = {
 /** What each does, and what it needs. */
 export const POLICY_CONDITIONS: Record<PolicyType, string> = {
   "0": "The server changes nothing in the firmware of these computers.",
-  "1": "Computers in client control mode are deactivated. Admin control mode is undone in the firmware's own menu only.",
+  "1": "Computers in client control mode are deactivated. Admin control mode stays: it is undone in the firmware's own menu, or by “meshboard amt deactivate” on the server.",
   "2": "Needs nothing but a program on the computer. Whoever sits there has to agree before the screen is seen or the computer is started from elsewhere.",
   "3": "Nobody has to agree at the computer. It needs the activation certificate of this server, whose domain must be the DNS suffix that the computer gets on a wired network or has in its firmware.",
   "4": "Admin control mode where the certificate fits, else client control mode. Every computer gets a password of its own, and its firmware calls this server.",
@@ -201,6 +201,7 @@ const WHAT: Record<string, string> = {
   acmactivate: "Admin control mode",
   ccmactivate: "Client control mode",
   amtpassword: "Password taken over",
+  setupbin: "File setup.bin",
 };
 
 /** Lines of an answer, newest first. The words in them are the computers' own. */
@@ -215,10 +216,12 @@ export function activationsIn(value: unknown): Activation[] {
     return {
       time: Date.parse(text("time")) || 0,
       what: WHAT[what] ?? what,
-      state: outcome === "success" ? "done" : outcome === "failed" ? "failed" : "begun",
+      // What is not done to a computer is done when it is written down.
+      state:
+        outcome === "success" || what === "setupbin" ? "done" : outcome === "failed" ? "failed" : "begun",
       computer: text("computerName"),
       uuid: text("amtUuid"),
-      suffix: text("amtFqdn"),
+      suffix: text("amtFqdn") || text("dns"),
       from: text("ipport"),
       nodeid: text("nodeid"),
     };

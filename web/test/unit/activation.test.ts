@@ -118,6 +118,7 @@ test("the log says what was begun and what came of it", () => {
       computerName: "pc",
     },
     { action: "ccmactivate-failed", amtUuid: 7 },
+    { action: "setupbin", dns: "example.net" },
     null,
   ]);
   assert.deepEqual(
@@ -126,6 +127,7 @@ test("the log says what was begun and what came of it", () => {
       ["Admin control mode", "done", "pc", "example.com", "node//a"],
       ["Admin control mode", "begun", "pc", "example.com", "node//a"],
       ["Client control mode", "failed", "", "", ""],
+      ["File setup.bin", "done", "", "example.net", ""],
       ["", "begun", "", "", ""],
     ],
   );

@@ -228,20 +228,23 @@ fn activations_are_shown_without_the_passwords_they_gave() {
             "amtUuid": "03000200-0400-0500-0006-000700080009", "amtFqdn": "example.com",
             "user": "admin", "password": secret, "computerName": "pc"})
     };
-    let log = format!(
-        "{}\r\n{}\r\n",
-        line("acmactivate", "S3cret!x"),
-        line("acmactivate-success", "S3cret!x")
-    );
+    // A line of no computer has passwords of another kind.
+    let of_menu = json!({"time": "2026-11-22T19:00:00.000Z", "action": "setupbin", "domain": "",
+        "oldmebx": "S3cret!y", "newmebx": "S3cret!z", "dns": "example.com"});
+    let [begun, done] = ["acmactivate", "acmactivate-success"].map(|name| line(name, "S3cret!x"));
+    let log = format!("{of_menu}\r\n{begun}\r\n{done}\r\n");
     std::fs::write(data.path().join("amtactivation.log"), log).unwrap();
     let admin = world.session("admin");
     let told = ask(&admin, &json!({"action": "amtactivations", "tag": 1})).remove(0);
-    let [newest, oldest] = &told["activations"].as_array().unwrap()[..] else { panic!("{told}") };
+    let [newest, oldest, menu] = &told["activations"].as_array().unwrap()[..] else {
+        panic!("{told}")
+    };
     assert_eq!(
         (&newest["action"], &newest["computerName"]),
         (&json!("acmactivate-success"), &json!("pc"))
     );
     assert_eq!((&oldest["action"], oldest.get("password")), (&json!("acmactivate"), None));
+    assert_eq!(menu["dns"], "example.com");
     assert!(!told.to_string().contains("S3cret"), "{told}");
     // Why a certificate is not in force is for all who look after the server.
     world.user("keeper", SiteRights::BACKUP);
