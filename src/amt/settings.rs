@@ -1,13 +1,10 @@
-//! Settings of the firmware: who it is, its clock, what redirection may do, whose consent is needed.
-//!
-//! Each is read first and written only if it is not as it should be. Source: amt-management §4, §9.
+//! Who the firmware is, and its clock. The clock is read first and written only if it is wrong; what
+//! a group wants of the rest is for [`super::policy`], what people want for [`super::panel`]. Source:
+//! amt-management §4.
 
-use super::consent;
-use super::wsman::{Element, Failure, Link, Operation};
+use super::wsman::{Failure, Link, Operation};
 
 pub(super) const REDIRECTION: &str = "AMT_RedirectionService";
-/// Serial line and storage.
-const BOTH: u32 = 32771;
 pub(super) const KVM: &str = "CIM_KVMRedirectionSAP";
 pub(super) const CONSENT: &str = "IPS_OptInService";
 const CLOCK: &str = "AMT_TimeSynchronizationService";
@@ -73,61 +70,6 @@ pub async fn write_clock(link: &Link, theirs: u64, now: u64) -> Result<(), Failu
     link.perform(set).await.map(drop)
 }
 
-/// Says that everything needs consent (`ALWAYS`), the desktop (1), or nothing (0), where that may
-/// be said.
-///
-/// # Errors
-/// What became of it; a firmware that does not let it be changed is none.
-pub async fn require_consent(link: &Link, required: u32) -> Result<(), Failure> {
-    let mut service = match link.get(CONSENT).await {
-        Ok(service) => service,
-        Err(failure) if failure.is_absent() => return Ok(()),
-        Err(failure) => return Err(failure),
-    };
-    let present = service.number("OptInRequired").unwrap_or(consent::ALWAYS);
-    if present == required {
-        return Ok(());
-    }
-    service.set("OptInRequired", required);
-    match link.put(CONSENT, service, None).await {
-        // In client control mode it is always needed.
-        Err(failure) if failure.is_refusal() => Ok(()),
-        other => other,
-    }
-}
-
-/// Lets serial line, storage and desktop be redirected. The first two need a state and a listener;
-/// a firmware without the desktop goes on without.
-///
-/// # Errors
-/// What became of it.
-pub async fn open_redirection(link: &Link) -> Result<(), Failure> {
-    let service = link.get(REDIRECTION).await?;
-    if !is_open(&service) {
-        let state = Operation::invoke(REDIRECTION, "RequestStateChange");
-        link.perform(state.with("RequestedState", BOTH)).await?;
-        let mut service = service;
-        service.set("EnabledState", BOTH);
-        service.set("ListenerEnabled", true);
-        link.put(REDIRECTION, service, None).await?;
-    }
-    let desktop = match link.get(KVM).await {
-        Ok(desktop) => desktop,
-        Err(failure) if failure.is_refusal() => return Ok(()),
-        Err(failure) => return Err(failure),
-    };
-    // 6 is switched on, with nobody connected.
-    if !matches!(desktop.number("EnabledState"), Some(2 | 6)) {
-        let state = Operation::invoke(KVM, "RequestStateChange").with("RequestedState", 2);
-        link.perform(state).await?;
-    }
-    Ok(())
-}
-
-fn is_open(service: &Element) -> bool {
-    service.number("EnabledState") == Some(BOTH) && service.is_true("ListenerEnabled")
-}
-
 #[cfg(test)]
 mod tests {
     use futures_lite::future::block_on;
@@ -140,46 +82,17 @@ mod tests {
     use crate::hub::testing::{World, node_id};
 
     #[test]
-    fn settings_are_written_once_and_only_if_they_differ() {
+    fn the_clock_is_set_only_if_it_is_wrong() {
         let (world, firmware) = (World::new(), Firmware::new());
         firmware.call_in(&world.hub, &node_id(1));
-        firmware.change("AMT_RedirectionService", "EnabledState", "32768");
-        firmware.change("AMT_RedirectionService", "ListenerEnabled", "false");
-        firmware.change("CIM_KVMRedirectionSAP", "EnabledState", "3");
-        firmware.change("IPS_OptInService", "OptInRequired", "1");
         firmware.on("AMT_TimeSynchronizationService.GetLowAccuracyTimeSynch", |_, _| {
             output("GetLowAccuracyTimeSynch", 0, "<g:Ta0>1000000000</g:Ta0>")
         });
-        firmware.on("CIM_KVMRedirectionSAP.RequestStateChange", |firmware, _| {
-            firmware.change("CIM_KVMRedirectionSAP", "EnabledState", "6");
-            output("RequestStateChange", 0, "")
-        });
         let room = Room::new(world.hub.clone(), Rc::default());
         let link = room.link(&node_id(1)).unwrap();
-        let apply = || {
-            block_on(async {
-                require_consent(&link, 0).await.unwrap();
-                open_redirection(&link).await.unwrap();
-            });
-            let mut said = firmware.take_said();
-            said.retain(|name| !name.ends_with(".Get"));
-            said
-        };
-        let wanted = [
-            "IPS_OptInService.Put",
-            "AMT_RedirectionService.RequestStateChange",
-            "AMT_RedirectionService.Put",
-            "CIM_KVMRedirectionSAP.RequestStateChange",
-        ];
-        assert_eq!(apply(), wanted);
-        assert_eq!(firmware.property("AMT_RedirectionService", "ListenerEnabled"), "true");
-        assert_eq!(apply(), Vec::<String>::new());
         assert!(block_on(set_clock(&link, 1_795_325_469)).unwrap());
         assert!(!block_on(set_clock(&link, 1_000_000_009)).unwrap());
         let identity = block_on(identify(&link)).unwrap();
         assert_eq!((identity.mode, &identity.realm[..7]), (2, "Digest:"));
-        // Standard Manageability has no desktop.
-        firmware.on("CIM_KVMRedirectionSAP.Get", |_, _| "fault DestinationUnreachable".into());
-        block_on(open_redirection(&link)).unwrap();
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
@@ -45,6 +46,8 @@ pub(crate) struct Firmware {
     pub(crate) wedged: Cell<bool>,
     /// It does the next thing it is told, and hangs up without an answer.
     pub(crate) mute: Cell<bool>,
+    /// What port 16993 is served with.
+    pub(crate) secure: RefCell<Option<Arc<rustls::ServerConfig>>>,
 }
 
 fn recorded() -> Value {
@@ -89,6 +92,7 @@ impl Firmware {
             connections: Cell::new(0),
             wedged: Cell::new(false),
             mute: Cell::new(false),
+            secure: RefCell::default(),
         })
     }
 
@@ -124,10 +128,20 @@ impl Firmware {
 
     /// Registers it as a device that has called in, with its login.
     pub(crate) fn call_in(self: &Rc<Self>, hub: &Hub, node: &NodeId) -> Rc<AmtTunnel> {
+        self.call_in_by(hub, node, TunnelKind::Cira)
+    }
+
+    /// The same through a tunnel of this kind.
+    pub(crate) fn call_in_by(
+        self: &Rc<Self>,
+        hub: &Hub,
+        node: &NodeId,
+        kind: TunnelKind,
+    ) -> Rc<AmtTunnel> {
         hub.store.put(AmtAccess::new(node.clone(), "admin", PASSWORD, false)).later();
         let carrier = Rc::new(Line(self.clone()));
         let remote = "10.0.0.17:4000".parse().unwrap();
-        let tunnel = AmtTunnel::new(node.clone(), TunnelKind::Cira, Millis(1), remote, carrier);
+        let tunnel = AmtTunnel::new(node.clone(), kind, Millis(1), remote, carrier);
         let tunnel = Rc::new(tunnel);
         hub.amt_tunnel_connected(tunnel.clone());
         tunnel
@@ -269,10 +283,16 @@ pub(crate) fn output(method: &str, value: u32, more: &str) -> String {
 struct Line(Rc<Firmware>);
 
 impl Carrier for Line {
-    fn open(&self, _: u16, _: bool) -> Opening {
+    fn open(&self, port: u16, _: bool) -> Opening {
         let firmware = self.0.clone();
         firmware.connections.set(firmware.connections.get() + 1);
-        let stream = Stream { firmware, asked: Vec::new(), answer: VecDeque::new(), ended: false };
+        let config = firmware.secure.borrow().clone().filter(|_| port == 16993);
+        if port == 16993 && config.is_none() {
+            return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
+        }
+        let tls = config.map(|config| Box::new(rustls::ServerConnection::new(config).unwrap()));
+        let (asked, answer) = (Vec::new(), VecDeque::new());
+        let stream = Stream { firmware, tls, asked, answer, ended: false };
         Box::pin(async move { Ok(Box::new(stream) as Box<dyn ByteStream>) })
     }
 
@@ -287,9 +307,29 @@ impl Carrier for Line {
 
 struct Stream {
     firmware: Rc<Firmware>,
+    tls: Option<Box<rustls::ServerConnection>>,
     asked: Vec<u8>,
     answer: VecDeque<u8>,
     ended: bool,
+}
+
+impl Stream {
+    /// The answer, if the request is whole.
+    fn hear(&mut self, bytes: &[u8]) -> Option<String> {
+        self.asked.extend_from_slice(bytes);
+        let text = String::from_utf8_lossy(&self.asked).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let is_whole = body.len() == length.unwrap().parse::<usize>().unwrap();
+        if !is_whole || self.firmware.wedged.get() {
+            return None;
+        }
+        let answer = self.firmware.answer(head, body);
+        let is_lost = self.firmware.mute.take();
+        self.ended |= is_lost || answer.contains("Connection: close");
+        self.asked.clear();
+        Some(answer).filter(|_| !is_lost)
+    }
 }
 
 impl AsyncRead for Stream {
@@ -314,19 +354,26 @@ impl AsyncWrite for Stream {
         if self.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        self.asked.extend_from_slice(bytes);
-        let text = String::from_utf8_lossy(&self.asked).into_owned();
-        let whole = text.split_once("\r\n\r\n").filter(|(head, body)| {
-            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-            body.len() == length.unwrap().parse::<usize>().unwrap()
-        });
-        if let Some((head, body)) = whole.filter(|_| !self.firmware.wedged.get()) {
-            let answer = self.firmware.answer(head, body);
-            let is_lost = self.firmware.mute.take();
-            self.ended = is_lost || answer.contains("Connection: close");
-            self.answer.extend(answer.bytes().filter(|_| !is_lost));
-            self.asked.clear();
+        let Some(mut tls) = self.tls.take() else {
+            if let Some(answer) = self.hear(bytes) {
+                self.answer.extend(answer.bytes());
+            }
+            return Poll::Ready(Ok(bytes.len()));
+        };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            tls.read_tls(&mut rest).unwrap();
+            self.ended |= tls.process_new_packets().is_err();
         }
+        let mut plain = Vec::new();
+        let _ = io::Read::read_to_end(&mut tls.reader(), &mut plain);
+        if let Some(answer) = self.hear(&plain) {
+            io::Write::write_all(&mut tls.writer(), answer.as_bytes()).unwrap();
+        }
+        while tls.wants_write() {
+            tls.write_tls(&mut self.answer).unwrap();
+        }
+        self.tls = Some(tls);
         Poll::Ready(Ok(bytes.len()))
     }
 

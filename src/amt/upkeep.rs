@@ -1,8 +1,8 @@
 //! What is done when a firmware comes in reach, and later now and then.
 //!
 //! ```text
-//! login ─► who are you ─► clock ─► consent ─► redirection ─► inventory ─► power
-//!             │             └── only where the group has a policy that activates ──┘
+//! login ─► who are you ─► what the group wants ─► inventory ─► power
+//!             │             └── policy, only where it activates
 //!             └► results in the device's record, whatever the policy
 //! ```
 //!
@@ -22,8 +22,9 @@ use super::room::Room;
 use super::schedule::Outcome;
 use super::settings::{self, Identity};
 use super::wsman::{Failure, Link, Refused};
-use super::{changes, inventory, power};
-use crate::model::{AmtAccess, Device, Event, EventKind, Group, GroupKind, NodeId};
+use super::{changes, inventory, policy, power};
+use crate::hub::Hub;
+use crate::model::{AmtAccess, Device, Event, EventKind, GroupKind, NodeId};
 use crate::store::DetailKind;
 
 /// Between two logins that are tried: firmware counts failures.
@@ -32,8 +33,6 @@ const BETWEEN_LOGINS: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 
 const UNKNOWN_LOGIN: u64 = 1;
 const OTHER_REALM: u64 = 2;
 const OTHER_CERTIFICATE: u64 = 4;
-/// Consent is asked for a desktop (`consent` of a group).
-const ASK_FOR_DESKTOP: u32 = 8;
 
 /// Visits a device: all of the above if it `is_first`, else only its state of power.
 pub async fn visit(room: &Rc<Room>, node: &NodeId, is_first: bool) -> Outcome {
@@ -75,8 +74,18 @@ async fn greet(room: &Rc<Room>, node: &NodeId) -> Result<Rc<Link>, Failure> {
     let Some(device) = hub.store.device(node) else { return Err(Failure::NoCredentials) };
     let group = hub.store.group(&device.group);
     let (link, identity) = log_in(room, &device).await?;
+    learned(hub, &link, &identity).await;
+    policy::apply(hub, &link).await?;
+    if group.is_some_and(|group| group.kind == GroupKind::Amt) {
+        take_inventory(room, &link, &device).await?;
+    }
+    Ok(link)
+}
+
+/// Keeps with the device what its firmware has said of itself.
+pub(super) async fn learned(hub: &Hub, link: &Link, identity: &Identity) {
     let contact = link.contact().await;
-    hub.change_amt_facts(node, |facts| {
+    hub.change_amt_facts(link.node(), |facts| {
         if let Some(version) = contact.version {
             facts.insert("ver".into(), version.into());
         }
@@ -102,14 +111,6 @@ async fn greet(room: &Rc<Room>, node: &NodeId) -> Result<Rc<Link>, Failure> {
             facts.remove("warn");
         }
     });
-    let policy = hub.store.amt_policy(&device.group).map_or(0, |policy| policy.kind);
-    if policy >= 2 {
-        apply(room, &link, group.as_deref()).await?;
-    }
-    if group.is_some_and(|group| group.kind == GroupKind::Amt) {
-        take_inventory(room, &link, &device).await?;
-    }
-    Ok(link)
 }
 
 /// The logins that would be tried: another number, another try. `None` also while one is being
@@ -189,24 +190,6 @@ fn keep(room: &Room, node: &NodeId, credentials: Credentials) {
         None => AmtAccess::new(node.clone(), &user, &password, false),
     };
     room.hub.store.put(access).later();
-}
-
-/// What a policy that activates wants to be set.
-async fn apply(room: &Room, link: &Link, group: Option<&Group>) -> Result<(), Failure> {
-    let steps = async {
-        settings::set_clock(link, room.hub.now().seconds().0).await?;
-        let asks = group.is_some_and(|group| group.consent & ASK_FOR_DESKTOP != 0);
-        settings::require_consent(link, u32::from(asks)).await?;
-        settings::open_redirection(link).await
-    };
-    match steps.await {
-        // The rest is of use all the same.
-        Err(failure) if failure.is_refusal() => {
-            log::warn!("settings of the Intel AMT of {}: {failure}", link.node());
-            Ok(())
-        }
-        other => other,
-    }
 }
 
 /// Reads hardware and network of a device that nobody else tells about, and remembers that it has

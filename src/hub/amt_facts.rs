@@ -14,7 +14,7 @@ use crate::store::PowerChange;
 /// Name among the further members of a device.
 const NAME: &str = "intelamt";
 /// Members that only this server says; an agent's report leaves them as they are.
-const OURS: [&str; 3] = ["realm", "hash", "warn"];
+const OURS: [&str; 5] = ["realm", "hash", "warn", "host", "mpspass"];
 /// Longest text of all members, in bytes.
 const MAX: usize = 8 * 1024;
 
