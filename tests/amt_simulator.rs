@@ -10,7 +10,7 @@ use common::amt::{ADMIN as USER, PASSWORD as SECRET};
 use common::amt::{Computer, Connection, Element, Firmware, Input, Nonces, OnLan, Protocol, Seen};
 use common::cira::{self, Door, Live};
 use common::viewer::{Control, Viewer};
-use common::{Process, Server, StockServer, installation, ports};
+use common::{Meshboard, Process, Server, StockServer, installation, ports};
 use serde_json::{Value, json};
 
 const MPS_PASSWORD: &str = "P@ssw0rd1";
@@ -75,6 +75,122 @@ fn the_stock_server_manages_it_through_cira() {
     server.meshctrl().run(&["devicepower", "--id", id, "--amtreset"]);
     computer.wait_for("was reset", |f| f.seen.contains(&Seen::Power(10)).then_some(()));
     computer.wait_for("booted", |firmware| (firmware.boots.len() == 1).then_some(()));
+}
+
+/// What the two servers leave in different states, and why.
+const LEFT_DIFFERENT: &[(&str, &str)] = &[(
+    "AMT_TLSCredentialContext",
+    "the collection goes by the name firmware lists, which MeshCentral writes with one blank less",
+)];
+
+/// From within a computer both servers do everything their policies can: TLS with a certificate of
+/// their own, a wireless network, where the firmware calls, and what people may do through it.
+#[test]
+fn both_servers_set_a_computer_up_alike_from_within() {
+    let networks = json!([{"name": "w1", "ssid": "corp", "authentication": "wpa2-psk",
+        "encryption": "ccmp-aes", "password": "secretpass"}]);
+    let configuration = |mps: u16| {
+        json!({
+            "settings": { "mpsPort": mps, "mpsPass": MPS_PASSWORD },
+            "domains": { "": { "amtManager": { "wifiProfiles": networks } } },
+        })
+    };
+    let (first, second) = (ports::free(), ports::free());
+    let stock = StockServer::start_with(&configuration(first));
+    let ours = Meshboard::start_complete_with(&configuration(second));
+    let stock_door = Door { mps: first, https: stock.port() };
+    let our_door = Door { mps: second, https: ours.port() };
+    let begin = |server: &dyn Server, door: Door| {
+        let computer = Computer::new();
+        computer.firmware(|firmware| {
+            firmware.instance("AMT_RedirectionService").set("ListenerEnabled", "false");
+            firmware.instance("AMT_RedirectionService").set("EnabledState", 32768);
+            firmware.instance("AMT_UserInitiatedConnectionService").set("EnabledState", 32768);
+            firmware.clock = -50;
+        });
+        let user =
+            group_with(server, door, &json!({"type": 2, "password": SECRET, "cirasetup": 2}));
+        let report = json!({
+            "OsHostname": "pc1", "OsDnsSuffix": "corp.local", "UUID": UUID, "Flags": 4,
+            "ProvisioningState": 2, "Versions": {"AMT": "16.1.25", "Sku": "16392"},
+            "amtuser": USER, "amtpass": SECRET, "core-ver": 1,
+        });
+        let login = (&*user, MPS_PASSWORD);
+        let live = Live::connect_program(door, UUID, login, &computer, &report.to_string());
+        (computer, live)
+    };
+    let (of_stock, stock_live) = begin(&stock, stock_door);
+    let (of_ours, our_live) = begin(&ours, our_door);
+    let states = [(of_stock, stock_live), (of_ours, our_live)].map(|(computer, live)| {
+        // The last thing either says.
+        live.wait_for(|seen| matches!(seen, cira::Seen::Json(json) if json.contains("close")));
+        computer.firmware(|firmware| {
+            assert!(!firmware.seen.contains(&Seen::Parallel), "{:#?}", firmware.seen);
+            assert!(firmware.tls.is_some() && firmware.clock.abs() < 10);
+            set_up_state(firmware)
+        })
+    });
+    let [of_stock, of_ours] = states;
+    let classes: std::collections::BTreeSet<_> = of_stock.keys().chain(of_ours.keys()).collect();
+    let differ = classes.into_iter().filter(|class| of_stock.get(*class) != of_ours.get(*class));
+    let differ: Vec<&str> = differ.map(String::as_str).collect();
+    let meant: Vec<&str> = LEFT_DIFFERENT.iter().map(|(class, _)| *class).collect();
+    assert_eq!(differ, meant, "stock: {of_stock:#?}\nours: {of_ours:#?}");
+    assert_eq!(of_ours["AMT_ManagementPresenceRemoteSAP"].len(), 1, "{of_ours:#?}");
+    for (server, what) in [(&stock as &dyn Server, "stock"), (&ours, "ours")] {
+        let device = server.meshctrl().wait_for_device("is known", |d| d["intelamt"]["tls"] == 1);
+        let amt = &device["intelamt"];
+        assert_eq!((&amt["mpspass"], &amt["state"]), (&json!(1), &json!(2)), "{what}: {amt}");
+        assert_eq!(amt["host"], "pc1.corp.local", "{what}: {amt}");
+    }
+}
+
+/// A group with this policy; the user name of its computers.
+fn group_with(server: &dyn Server, door: Door, policy: &Value) -> String {
+    let answer = server.meshctrl().run(&["adddevicegroup", "--name", "amt", "--amtonly"]);
+    let group = answer.trim().strip_prefix("ok ").expect("a group was made").to_owned();
+    let mut control = Control::open(door.https);
+    control.say(&json!({"action": "meshamtpolicy", "meshid": group, "amtpolicy": policy}));
+    // Who hangs up too early may not have been heard.
+    control.wait_for(|message| message["event"]["msgid"] == 141);
+    cira::user_of(&group)
+}
+
+/// What firmware is, by class, without what is another each time: keys, names and numbers of things
+/// that were made, ports of the test.
+fn set_up_state(firmware: &Firmware) -> std::collections::BTreeMap<String, Vec<String>> {
+    const FREE: [&str; 11] = [
+        "AccessInfo",
+        "Address",
+        "CN",
+        "ConfigurationNonce",
+        "DERKey",
+        "InstanceID",
+        "Issuer",
+        "Port",
+        "RemoteID",
+        "Subject",
+        "X509Certificate",
+    ];
+    fn flat(element: &Element, out: &mut String) {
+        out.push_str(&element.name);
+        let is_made = element.text.contains("Handle: ");
+        if !is_made && !FREE.contains(&&*element.name) {
+            out.push_str(&format!("={}", element.text));
+        }
+        for child in &element.children {
+            out.push(' ');
+            flat(child, out);
+        }
+    }
+    let mut classes = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for instance in &firmware.instances {
+        let mut text = String::new();
+        flat(instance, &mut text);
+        classes.entry(instance.name.clone()).or_default().push(text);
+    }
+    classes.values_mut().for_each(|all| all.sort());
+    classes
 }
 
 /// The server proves who the user is, so the viewer says a user of its own, and no password.

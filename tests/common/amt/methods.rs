@@ -476,7 +476,7 @@ fn add_mp_server(firmware: &mut Firmware, input: &Input<'_>) -> Outcome {
     if with_password {
         firmware.instance("AMT_MPSUsernamePassword").set("RemoteID", user);
     }
-    let reference = Reference::to("AMT_ManagementPresenceRemoteSAP", "Name", &name);
+    let reference = Reference::of_system("AMT_ManagementPresenceRemoteSAP", "Name", &name);
     Ok(vec![reference.element(&input.body.ns, "MpServer")])
 }
 
@@ -518,7 +518,9 @@ fn add_policy_rule(firmware: &mut Firmware, input: &Input<'_>) -> Outcome {
             ("TunnelLifeTime", input.text("TunnelLifeTime")),
         ],
     ));
-    let rule = Reference::to(class, "PolicyRuleName", name);
+    let rule = Reference::of_system(class, "PolicyRuleName", name);
+    let server = server.key("Name").unwrap_or_default();
+    let server = Reference::of_system("AMT_ManagementPresenceRemoteSAP", "Name", server);
     let link = "AMT_RemoteAccessPolicyAppliesToMPS";
     let applies = Element::new(&uri(link), link)
         .with(server.element(&uri(link), "ManagedElement"))

@@ -180,6 +180,18 @@ impl Reference {
         Self { class: class.into(), selectors: vec![(key.into(), value.into())] }
     }
 
+    /// The same with all the keys that instances of a system have.
+    pub fn of_system(class: &str, key: &str, value: &str) -> Self {
+        let keys = [
+            ("CreationClassName", class),
+            (key, value),
+            ("SystemCreationClassName", "CIM_ComputerSystem"),
+            ("SystemName", "Intel(r) AMT"),
+        ];
+        let selectors = keys.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Self { class: class.into(), selectors: selectors.to_vec() }
+    }
+
     /// Reads what a property that is a reference has in it.
     pub fn read(element: &Element) -> Option<Self> {
         element.child(ADDRESSING, "Address")?;

@@ -80,6 +80,12 @@ struct Channel {
 impl Device {
     /// A computer that has its connection.
     pub fn new(mood: Mood, uuid: &str, user: &str, password: &str) -> Self {
+        let report = format!(r#"{{"OsHostname":"sim","UUID":"{uuid}"}}"#);
+        Self::reporting(mood, uuid, user, password, &report)
+    }
+
+    /// A computer whose program reports this of its firmware, an object in JSON.
+    pub fn reporting(mood: Mood, uuid: &str, user: &str, password: &str, report: &str) -> Self {
         let ports = if mood == Mood::Firmware { &PORTS[..] } else { &RELAYED };
         let mut device = Self {
             mood,
@@ -93,7 +99,7 @@ impl Device {
             channels: Vec::new(),
             computer: None,
         };
-        device.begin();
+        device.begin(report);
         device
     }
 
@@ -108,15 +114,12 @@ impl Device {
         self
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, report: &str) {
         if let Mood::MeshCmd(kind) = self.mood {
             let json = format!(r#"{{"action":"connType","value":{kind}}}"#);
             self.say(&Message::JsonControl { json });
             if kind == 2 {
-                let json = format!(
-                    r#"{{"action":"meiState","value":{{"OsHostname":"sim","UUID":"{}"}}}}"#,
-                    self.uuid
-                );
+                let json = format!(r#"{{"action":"meiState","value":{report}}}"#);
                 self.say(&Message::JsonControl { json });
             }
         }

@@ -166,6 +166,19 @@ impl Live {
         Self::start(door, Mood::Firmware, device.with_computer(computer.clone()))
     }
 
+    /// Connects a program on a computer with simulated firmware, which reports this of it.
+    pub fn connect_program(
+        door: Door,
+        uuid: &str,
+        (user, password): (&str, &str),
+        computer: &Computer,
+        report: &str,
+    ) -> Self {
+        let mood = Mood::MeshCmd(2);
+        let device = Device::reporting(mood, uuid, user, password, report);
+        Self::start(door, mood, device.with_computer(computer.clone()))
+    }
+
     fn start(door: Door, mood: Mood, device: Device) -> Self {
         let (stop, stopped) = async_channel::bounded(1);
         let (sender, events) = mpsc::channel();
