@@ -133,6 +133,7 @@ impl Site<'_> {
             }
             Err(failure) if failure.is_refusal() && !step.is_needed => {
                 log::info!("{class} of the Intel AMT of {}: {failure}", self.link.node());
+                self.say(&format!("{class}: {failure}"));
                 Ok(None)
             }
             Err(failure) => Err(failure),

@@ -1,7 +1,7 @@
 //! `meshamtpolicy`: what is to become of the Intel AMT of a group's devices.
 //!
-//! Source: amt-activation-and-lan §4.8. A request that is wrong in any part changes nothing and has
-//! no answer.
+//! Source: amt-activation-and-lan §4.8. A request that is wrong in any part changes nothing; why is
+//! said to those that have a `responseid`. One that is right has no answer but its event.
 
 use serde_json::{Map, Value};
 
@@ -22,8 +22,10 @@ pub(super) fn set(call: &Call, on: OnGroup) -> Answer<'_> {
     let wanted = call.request.get("amtpolicy").and_then(Value::as_object);
     let before = call.hub().store.amt_policy(&on.group.id);
     let password = before.as_ref().and_then(|policy| policy.password.as_deref());
-    let Some(policy) = wanted.and_then(|wanted| policy(wanted, &on.group.id, password)) else {
-        return Answer::none();
+    let Some(wanted) = wanted else { return call.result("amtpolicy is missing") };
+    let policy = match policy(wanted, &on.group.id, password) {
+        Ok(policy) => policy,
+        Err(why) => return call.result(&why),
     };
     let commit = call.put(policy.clone());
     let group = &on.group;
@@ -49,15 +51,20 @@ pub(super) fn set(call: &Call, on: OnGroup) -> Answer<'_> {
     Answer::none().after(commit)
 }
 
-/// The policy, if every part of it is right. `kept` is the password there was.
-fn policy(wanted: &Map<String, Value>, group: &GroupId, kept: Option<&str>) -> Option<AmtPolicy> {
-    let number = |name, most: u64| {
-        let n = wanted.get(name)?.as_u64().filter(|n| *n <= most)?;
-        u8::try_from(n).ok()
+/// The policy, if every part of it is right, or what is wrong. `kept` is the password there was.
+fn policy(
+    wanted: &Map<String, Value>,
+    group: &GroupId,
+    kept: Option<&str>,
+) -> Result<AmtPolicy, String> {
+    let number = |name: &str, most: u64| {
+        let given = wanted.get(name).and_then(Value::as_u64).filter(|n| *n <= most);
+        let number = given.and_then(|n| u8::try_from(n).ok());
+        number.ok_or_else(|| format!("amtpolicy: {name} must be a number from 0 to {most}"))
     };
     // What is missing or null is 0; what is there must be right.
     let optional = |name, most| match wanted.get(name) {
-        None | Some(Value::Null) => Some(0),
+        None | Some(Value::Null) => Ok(0),
         Some(_) => number(name, most),
     };
     let kind = number("type", 4)?;
@@ -70,7 +77,7 @@ fn policy(wanted: &Map<String, Value>, group: &GroupId, kept: Option<&str>) -> O
         client_mode: 0,
     };
     if !matches!(kind, 2 | 3) {
-        return Some(policy);
+        return Ok(policy);
     }
     policy.bad_password = optional("badpass", 1)?;
     policy.cira = number("cirasetup", 2)?;
@@ -82,9 +89,9 @@ fn policy(wanted: &Map<String, Value>, group: &GroupId, kept: Option<&str>) -> O
         Some(Value::String(text)) if text.chars().count() <= PASSWORD_MAX => {
             Some(text.clone()).filter(|text| text.chars().count() >= PASSWORD_MIN)
         }
-        Some(_) => return None,
+        Some(_) => return Err("amtpolicy: password must be a text of at most 32 characters".into()),
     };
-    Some(policy)
+    Ok(policy)
 }
 
 #[cfg(test)]
@@ -96,7 +103,7 @@ mod tests {
     #[test]
     fn a_policy_is_taken_whole_or_not_at_all() {
         let read = |wanted: Value| {
-            let policy = policy(wanted.as_object()?, &group_id(1), Some("kept password"))?;
+            let policy = policy(wanted.as_object()?, &group_id(1), Some("kept password")).ok()?;
             let AmtPolicy { kind, password, bad_password, cira, client_mode, .. } = policy;
             Some((kind, password, bad_password, cira, client_mode))
         };

@@ -202,7 +202,18 @@ fn a_group_shows_its_policy_without_the_password() {
     set(json!({"type": 3, "cirasetup": 1}));
     let kept = world.hub.store.amt_policy(&group_id(1)).unwrap();
     assert_eq!((kept.kind, kept.password.as_deref()), (3, Some("P@ssw0rd!")));
-    assert!(set(json!({"type": 3})).is_empty());
+    let refused = |policy: Value| {
+        let request = json!({"action": "meshamtpolicy", "meshid": group_id(1).to_string(),
+            "amtpolicy": policy, "responseid": "R"});
+        let answer = ask(&admin, &request).remove(0);
+        assert_eq!(events(&admin), [json!({}); 0]);
+        answer["result"].as_str().unwrap().to_owned()
+    };
+    let words = "amtpolicy: cirasetup must be a number from 0 to 2";
+    assert_eq!(refused(json!({"type": 3})), words);
+    assert!(refused(json!({"type": 5})).contains("type must be"));
+    assert!(refused(json!({"type": 2, "cirasetup": 0, "password": 5})).contains("password must"));
+    assert_eq!(refused(json!(5)), "amtpolicy is missing");
 }
 
 #[test]
