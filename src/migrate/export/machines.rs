@@ -126,6 +126,8 @@ fn intel_amt(device: &Device, access: Option<&AmtAccess>) -> Option<Value> {
         (None, None) => return None,
         (reported, _) => reported.unwrap_or_default(),
     };
+    // Here it only says that there is one.
+    amt.remove("mpspass");
     if let Some(access) = access {
         amt.insert("user".into(), access.user.as_str().into());
         amt.insert("pass".into(), access.password.as_str().into());

@@ -206,7 +206,7 @@ fn a_group_shows_its_policy_without_the_password() {
         let request = json!({"action": "meshamtpolicy", "meshid": group_id(1).to_string(),
             "amtpolicy": policy, "responseid": "R"});
         let answer = ask(&admin, &request).remove(0);
-        assert_eq!(events(&admin), [json!({}); 0]);
+        assert!(events(&admin).is_empty());
         answer["result"].as_str().unwrap().to_owned()
     };
     let words = "amtpolicy: cirasetup must be a number from 0 to 2";
