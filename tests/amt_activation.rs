@@ -42,7 +42,8 @@ const BOTH: [Scenario; 6] = [
 ];
 
 /// What the stock server has code for that never ends well.
-const OURS: [Scenario; 3] = [
+const OURS: [Scenario; 4] = [
+    a_program_of_2019_is_given_what_it_asks_for,
     a_computer_whose_firmware_can_is_set_up_over_tls,
     a_computer_whose_firmware_must_be_is_set_up_over_tls,
     the_newest_firmware_is_put_into_client_control_mode_over_tls,
@@ -294,7 +295,37 @@ fn a_new_computer_is_in_admin_control_mode_after_one_command(site: &Site<'_>) {
         (&amt["state"], &amt["flags"], &amt["user"], &amt["pass"])
             == (&json!(2), &json!(4), &json!("admin"), &json!(1))
     });
+    an_action_file_knows_the_server_and_the_device(site, &desk.node());
     assert!(meshcmd.wait_for_end(PATIENCE).is_some(), "the command ends by itself");
+}
+
+/// What MeshCmd reads in its folder (`meshaction.txt`).
+fn an_action_file_knows_the_server_and_the_device(site: &Site<'_>, node: &str) {
+    let cookie = {
+        let _turn = site.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut control = Control::open(site.server.port());
+        control.say(&json!({"action": "authcookie"}));
+        let answer = control.wait_for(|message| message["action"] == "authcookie");
+        answer["cookie"].as_str().expect("a cookie").to_owned()
+    };
+    let port = site.server.port();
+    let node = node.replace('@', "%40").replace('$', "%24");
+    let get = |query: &str| https::get(port, &format!("/meshagents?{query}"));
+    let route = format!("meshaction=route&nodeid={node}");
+    for (query, action) in [("meshaction=generic", json!(null)), (&*route, json!("route"))] {
+        let (status, file) = get(&format!("{query}&auth={cookie}"));
+        assert_eq!(status, 200, "{query}");
+        let file: Value = serde_json::from_slice(&file).expect("it is JSON");
+        let url = format!("wss://127.0.0.1:{port}/meshrelay.ashx");
+        assert_eq!((&file["serverUrl"], &file["username"]), (&json!(url), &json!(ADMIN)));
+        assert_eq!((&file["action"], &file["password"]), (&action, &json!("")));
+        for hash in ["serverId", "serverHttpsHash"] {
+            let hash = file[hash].as_str().expect("text");
+            assert!(hash.len() == 96 && hash == hash.to_uppercase(), "{hash}");
+        }
+        assert_eq!(file["remotePort"], if action.is_null() { json!(null) } else { json!(3389) });
+        assert_eq!(get(query).0, 404, "nobody is told");
+    }
 }
 
 fn a_new_computer_is_in_client_control_mode_after_one_command(site: &Site<'_>) {
@@ -438,6 +469,39 @@ fn a_setup_bin_file_is_one_that_the_stock_program_reads(
     let log = std::fs::read_to_string(log(folder)).expect("it is written");
     let line: Value = serde_json::from_str(log.trim_end()).expect("one line");
     assert_eq!((&line["action"], &line["newmebx"]), (&json!("setupbin"), &json!(SECRET)));
+}
+
+fn a_program_of_2019_is_given_what_it_asks_for(site: &Site<'_>) {
+    let group = group(site);
+    wants(site, &group, 3);
+    let id = group.rsplit('/').next().unwrap_or_default().replace('@', "%40").replace('$', "%24");
+    let mut socket = Viewer::open(site.server.port(), &format!("/amtactivate?id={id}"), None);
+    let vector = vector("activation-acm-signature.json");
+    let uuid = "5c29f3b1-7a44-4e0d-9c55-0b1d2c3e4f5a";
+    let ask = json!({
+        "client": "meshcmd", "version": 1, "action": "acmactivate", "fqdn": "lab.example.com",
+        "realm": vector["realm"], "nonce": vector["fw_nonce_base64"],
+        "hashes": [vector["root_sha256"]], "uuid": uuid, "ver": "12.0.64", "modes": [1, 2],
+        "currentMode": 0, "hostname": "old", "tag": "from 2019",
+    });
+    socket.text(&ask.to_string());
+    let answer = socket.next().expect("an answer").into_data();
+    let answer: Value = serde_json::from_slice(&answer).expect("it is JSON");
+    assert_eq!(
+        (&answer["action"], &answer["password"]),
+        (&ask["action"], &vector["digest_md5_hex"])
+    );
+    assert_eq!(answer["certs"], vector["chain_leaf_to_root_der_base64"]);
+    let told =
+        json!({"client": "meshcmd", "version": 1, "uuid": uuid, "action": "acmactivate-success"});
+    socket.text(&told.to_string());
+    assert!(socket.next().is_none(), "it is over");
+    site.meshctrl().wait_for_device("is activated", |device| {
+        device["name"] == "old" && device["intelamt"]["flags"] == 4
+    });
+    let log = std::fs::read_to_string(&site.log).expect("it is written");
+    let of_it: Vec<_> = log.lines().filter(|line| line.contains(uuid)).collect();
+    assert!(of_it.len() == 2 && of_it[0].contains("from 2019"), "{of_it:?}");
 }
 
 fn without_a_log_nothing_is_activated(site: &Site<'_>) {

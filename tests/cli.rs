@@ -190,6 +190,7 @@ fn while_served<T: Send + 'static>(
     let disk = store.clone();
     executor.spawn(async move { disk.run().await }).detach();
     let hub = Hub::new(store.clone(), meshboard::config::Config::default(), report.floor);
+    let amt = meshboard::amt::room::Room::new(hub.clone(), executor.clone());
     let ctx = AdminContext {
         hub,
         passwords: Passwords::default(),
@@ -197,6 +198,7 @@ fn while_served<T: Send + 'static>(
         live: Some(Live {
             ports: Ports { https: 8443, ..Ports::default() },
             reload_agents: Box::new(|| Box::pin(std::future::ready(()))),
+            amt,
         }),
     };
     let listener = socket::Listener::bind(&socket::path(data, None)).unwrap();

@@ -17,13 +17,14 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode, Uri};
+use serde_json::json;
 
 use crate::agent::msh::{Address, InstallFlags, Msh};
 use crate::agent::package::binary::{EmbedError, Embedded, Layout};
 use crate::agent::package::{Binary, MeshCmd, ScriptOptions};
 use crate::config::Reach;
 use crate::model::rights::Subject;
-use crate::model::{DomainId, Group, Key48, Rights, User, order};
+use crate::model::{Device, DomainId, Group, Key48, NodeId, Rights, User, order};
 use crate::pool;
 use crate::relay;
 use crate::relay::download::{Download, NoDownload};
@@ -122,6 +123,52 @@ pub async fn meshagents(
             embedded(binary, name, move |layout| Embedded::settings(layout, msh.as_bytes())).await
         }
     }
+}
+
+/// `/meshagents?meshaction=`: `meshaction.txt`, with which MeshCmd knows the server, and for `route`
+/// a device and a port of it.
+pub fn meshaction(
+    app: &App,
+    domain: &DomainId,
+    uri: &Uri,
+    headers: &HeaderMap,
+    user: &User,
+) -> Response<Body> {
+    let Some(server) = app.agents.server() else { return unavailable() };
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+    let url = app.page_url(domain, host).replacen("https:", "wss:", 1) + "meshrelay.ashx";
+    let mut action = json!({
+        "username": user.name, "password": "",
+        "serverId": server.id().hex().to_uppercase(),
+        "serverHttpsHash": app.agents.tls.hash().hex().to_uppercase(),
+        "serverUrl": url,
+        "debugLevel": 0,
+    });
+    match query(uri, "meshaction").as_deref() {
+        Some("generic") => {}
+        Some("route") => {
+            let id = query(uri, "nodeid").and_then(|id| id.parse::<NodeId>().ok());
+            let device = id.filter(|id| id.domain == *domain);
+            let device = device.and_then(|id| app.hub.store.device(&id));
+            let sees =
+                |device: &Rc<Device>| !app.hub.rights(user, Subject::Device(device)).is_empty();
+            let Some(device) = device.filter(sees) else {
+                return text(StatusCode::UNAUTHORIZED, "unknown device");
+            };
+            action["action"] = "route".into();
+            action["localPort"] = 1234.into();
+            action["remoteName"] = device.name.clone().into();
+            action["remoteNodeId"] = device.id.to_string().into();
+            action["remoteTarget"] = serde_json::Value::Null;
+            action["remotePort"] = 3389.into();
+        }
+        _ => return not_found(),
+    }
+    if let Some(key) = query(uri, "key") {
+        action["loginKey"] = key.into();
+    }
+    let text = serde_json::to_string_pretty(&action).unwrap_or_default();
+    attachment(text.into(), "meshaction.txt", "application/octet-stream")
 }
 
 /// `/meshsettings?id=`: the `.msh` file of a group.

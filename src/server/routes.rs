@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::agent;
 use crate::amt;
+use crate::amt::activation::archival;
 use crate::amt::relay::Page;
 use crate::config::AddressRules;
 use crate::control::auth::{self, AtGate};
@@ -17,7 +18,7 @@ use crate::control::request::REQUEST_MAX;
 use crate::control::socket;
 use crate::hub::Refused;
 use crate::hub::held::HeldCause;
-use crate::model::DomainId;
+use crate::model::{DomainId, User};
 use crate::relay;
 
 use super::answer::{self, Body, query, text};
@@ -120,6 +121,14 @@ pub async fn route(
                 agent::session::run(agents, socket, domain, remote, refused, place)
             })
         }
+        ("meshagents", Port::Main) if query(&uri, "meshaction").is_some() => {
+            let person = person(&app, &domain, &request, remote).await;
+            let has_key = auth::has_login_key(settings, uri.query().unwrap_or_default());
+            let Some(person) = person.filter(|_| has_key) else {
+                return text(StatusCode::NOT_FOUND, "not found");
+            };
+            downloads::meshaction(&app, &domain, &uri, request.headers(), &person)
+        }
         ("meshagents" | "meshsettings", _) => {
             let Some(reader) = reader(&app, &domain, &request, remote).await else {
                 return text(StatusCode::UNAUTHORIZED, "only for people who are logged in");
@@ -172,6 +181,15 @@ pub async fn route(
             let door = app.mps.clone();
             upgrade(&app, request, remote, mps::FRAME_MAX, move |socket, place| {
                 mps::serve_socket(door, socket, remote, place)
+            })
+        }
+        ("amtactivate", _) => {
+            if !permits(&config.settings.agent_addresses, &settings.agent_addresses) {
+                return text(StatusCode::FORBIDDEN, "not from your address");
+            }
+            let (room, group) = (app.activation.clone(), query(&uri, "id").unwrap_or_default());
+            upgrade(&app, request, remote, archival::MESSAGE_MAX, move |socket, place| {
+                archival::serve(room, socket, (domain, group), remote, place)
             })
         }
         ("MeshServerRootCert.cer", _) if request.method() == Method::GET => match app.mps.root() {
@@ -231,6 +249,16 @@ async fn reader(
     if !app.hub.config().locks_agent_downloads(domain) {
         return Some(Reader::Anybody);
     }
+    person(app, domain, request, remote).await.map(Reader::User)
+}
+
+/// Whoever is logged in.
+async fn person(
+    app: &App,
+    domain: &DomainId,
+    request: &Request<Incoming>,
+    remote: SocketAddr,
+) -> Option<Rc<User>> {
     // A request without credentials is no failed login.
     let asks = |name| query(request.uri(), name).is_some();
     let has = |name: header::HeaderName| request.headers().contains_key(name);
@@ -244,7 +272,7 @@ async fn reader(
     let asked = Asked::of(request, domain.clone(), remote);
     let asked = asked.upgrade();
     let login = app.control.gate.admit_reader(&asked).await.ok()?;
-    app.hub.store.user(&login.user).map(Reader::User)
+    app.hub.store.user(&login.user)
 }
 
 fn is_read(method: &Method) -> bool {

@@ -4,6 +4,7 @@
 //! certificate whose root the firmware trusts and whose name fits the computer's network. Source:
 //! amt-activation-and-lan §2 to §4.
 
+pub mod archival;
 pub mod certificate;
 pub mod flow;
 pub mod log;
