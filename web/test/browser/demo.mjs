@@ -1,6 +1,7 @@
 // Scenarios against the invented installation, which has what a single test server has not: every
 // page filled, and thousands of devices.
 
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -41,7 +42,9 @@ function everywhere(world) {
   ];
 }
 
-const out = join(fileURLToPath(new URL(".", import.meta.url)), "../../demo/out");
+/** Each run makes the page for itself: several may run at a time. */
+const out = join(fileURLToPath(new URL(".", import.meta.url)), `../../demo/out.${process.pid}`);
+process.on("exit", () => rmSync(out, { recursive: true, force: true }));
 
 /** axe finds no fault on any page, light, dark and on a phone. */
 export async function every_page_is_accessible() {
