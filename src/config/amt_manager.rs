@@ -131,7 +131,7 @@ mod tests {
             let (manager, warnings) = read(section);
             assert_eq!((manager, warnings), (AmtManager::default(), 1), "{section}");
         }
-        let many = vec![r#"{"pass":"x"}"#; ACCOUNTS_MAX + 1].join(",");
+        let many = [r#"{"pass":"x"}"#; ACCOUNTS_MAX + 1].join(",");
         let (manager, warnings) = read(&format!(r#"{{"adminAccounts":[{many}]}}"#));
         assert_eq!((manager.accounts.len(), warnings), (ACCOUNTS_MAX, 1));
     }
