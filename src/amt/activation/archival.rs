@@ -362,7 +362,7 @@ mod tests {
         json!({
             "client": "meshcmd", "version": 1, "action": "acmactivate", "fqdn": "lab.example.com",
             "realm": vector["realm"], "nonce": vector["fw_nonce_base64"],
-            "hashes": [vector["root_sha256"]], "uuid": "03000200-0400-0500-0006-000700080009",
+            "hashes": [vector["root_sha256"]], "uuid": "03000204-0400-0500-0006-00074a646a37",
             "ver": "12.0.64", "modes": [1, 2], "currentMode": 0, "hostname": "vm", "tag": "t",
         })
     }
@@ -405,7 +405,7 @@ mod tests {
             ("password", "P@ssw0rd1"),
             ("computerName", "vm"),
             ("tag", "t"),
-            ("amtUuid", "03000200-0400-0500-0006-000700080009"),
+            ("amtUuid", "03000204-0400-0500-0006-00074a646a37"),
         ] {
             assert_eq!(line[name], expected);
         }
