@@ -53,8 +53,7 @@ pub struct Config {
 /// The `settings` section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// `cert`: the name the server is reached by. Without one, or with one that has no dot, it is
-    /// in LAN mode.
+    /// `cert`: the name the server is reached by. One without a dot means LAN mode.
     pub cert: Option<String>,
     /// `port`: HTTPS port; `None` means 443, or the next free port from 8443 without the right
     /// to bind it.
@@ -370,7 +369,7 @@ impl Default for Settings {
             agent_alias_port: None,
             bind: None,
             proxies: Proxies::default(),
-            reach: Reach::Lan,
+            reach: Reach::Hybrid,
             agent_ping: None,
             agent_pong: None,
             agent_idle_timeout: Some(Duration::from_secs(150)),

@@ -221,11 +221,12 @@ fn inter_user(section: &Section<'_>) -> InterUser {
     }
 }
 
-/// A name without a dot (or none at all) cannot be resolved outside: LAN mode.
+/// A name without a dot cannot be resolved outside: LAN mode. Without any, where people and agents
+/// have found the server is where it is.
 fn reach(section: &Section<'_>, cert: Option<&str>) -> Reach {
     let wan = section.flag("WANonly").unwrap_or(false);
     let lan = section.flag("LANonly").unwrap_or(false);
-    let named = cert.is_some_and(|name| name.contains('.'));
+    let named = cert.is_none_or(|name| name.contains('.'));
     if wan
         && (lan || !named)
         && let Some(found) = section.find("WANonly")

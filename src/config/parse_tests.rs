@@ -398,7 +398,8 @@ fn domain_defaults_fill_gaps_only() {
 #[test]
 fn the_reach_follows_the_name() {
     for (text, reach) in [
-        ("", Reach::Lan),
+        ("", Reach::Hybrid),
+        (r#""WANonly":true"#, Reach::Wan),
         (r#""cert":"board""#, Reach::Lan),
         (r#""cert":"board","WANonly":true"#, Reach::Lan),
         (r#""cert":"a.example.com""#, Reach::Hybrid),
