@@ -142,7 +142,7 @@ pub async fn open(
     interactive: bool,
 ) -> Result<Reached, Unreachable> {
     let access = hub.store.amt_access(node);
-    let wants_tls = access.as_ref().is_some_and(|access| access.tls);
+    let wants_tls = wants_tls(hub, access.as_deref());
     let route = route(hub, node, service, wants_tls)?;
     let pin = access.and_then(|access| access.pin);
     let reached = within(connect(&route, interactive, pin)).await?;
@@ -164,7 +164,7 @@ pub async fn open_through(
 ) -> Result<Reached, Unreachable> {
     let node = tunnel.node();
     let access = hub.store.amt_access(&node);
-    let tls = access.as_ref().is_some_and(|access| access.tls);
+    let tls = wants_tls(hub, access.as_deref());
     let (plain, secure) = service.ports();
     let port = if tls { secure } else { plain };
     let route = Route { target: Target::Tunnel(tunnel.clone()), port, tls };
@@ -182,6 +182,14 @@ async fn within<T>(work: impl Future<Output = Result<T, Unreachable>>) -> Result
         Err(Unreachable::Late)
     };
     or(work, late).await
+}
+
+/// Whether TLS comes first: the firmware does it, and `tlsConnections` of its domain does not forbid
+/// it.
+fn wants_tls(hub: &Hub, access: Option<&AmtAccess>) -> bool {
+    access.is_some_and(|access| {
+        access.tls && hub.config().domain(&access.node.domain).amt_manager.allows_tls
+    })
 }
 
 /// Remembers the certificate of a device that is logged in to.
@@ -316,6 +324,19 @@ mod tests {
             (&[], Web, Cira, false, None),
         ] {
             assert_eq!(pick(forwarded, service, kind, wants_tls), picked, "{forwarded:?} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_domain_may_forbid_tls() {
+        for (text, wanted) in [("{}", true), (r#"{"tlsConnections":false}"#, false)] {
+            let text = format!(r#"{{"domains":{{"":{{"amtManager":{text}}}}}}}"#);
+            let world = World::with(crate::config::parse(&text, []).unwrap().0);
+            for has_tls in [true, false] {
+                let access = AmtAccess::new(node_id(1), "admin", "P@ssw0rd", has_tls);
+                assert_eq!(wants_tls(&world.hub, Some(&access)), wanted && has_tls);
+            }
+            assert!(!wants_tls(&world.hub, None));
         }
     }
 

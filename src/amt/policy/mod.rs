@@ -91,5 +91,6 @@ fn site<'a>(hub: &'a Rc<Hub>, link: &'a Link) -> Option<Site<'a>> {
         within: None,
         name: None,
         network_only: false,
+        uses_tls: domain.amt_manager.allows_tls,
     })
 }

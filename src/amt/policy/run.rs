@@ -58,6 +58,8 @@ pub(super) struct Site<'a> {
     pub(super) name: Option<(String, String)>,
     /// TLS on the network alone.
     pub(super) network_only: bool,
+    /// `tlsConnections`: what would not be used is not switched on.
+    pub(super) uses_tls: bool,
 }
 
 impl Site<'_> {
@@ -149,6 +151,9 @@ impl Site<'_> {
 
     /// Whether it was changed over to TLS just now.
     async fn tls(&self, found: &Found) -> Result<bool, Failure> {
+        if !self.uses_tls {
+            return Ok(false);
+        }
         // The keys of a new server take a while.
         let Some(root) = self.hub.amt_home().root() else { return Ok(false) };
         let major = self.major().await;

@@ -101,6 +101,15 @@ fn the_certificate_that_is_pinned_is_the_one_issued_here() {
 }
 
 #[test]
+fn tls_that_must_not_be_used_is_not_switched_on() {
+    let scene = scene(TunnelKind::Relay, &json!({"tlsConnections": false}));
+    let said = apply_to(&scene);
+    assert_eq!(of_tls(&said), [""; 0]);
+    assert!(said.contains(&"AMT_RedirectionService.Put".into()), "the rest is done: {said:?}");
+    assert_eq!((access(&scene).tls, access(&scene).pin), (false, None));
+}
+
+#[test]
 fn after_an_activation_over_tls_only_the_network_gets_it() {
     let scene = scene(TunnelKind::Lms, &json!({}));
     let said = set_up_within(&scene, true).unwrap();
