@@ -40,7 +40,7 @@ export async function the_screen_is_shown_and_typed_into() {
   const { page, close } = await open();
   await sit(page, "AMT screen");
   await accessible(page, "screen before");
-  await page.getByRole("button", { name: "Connect" }).first().click();
+  await page.getByRole("button", { name: "Connect", exact: true }).first().click();
   const { places, pixels } = await ask("pattern");
   await page.locator(".firmware canvas").waitFor();
   const shown = async () => JSON.stringify(await colours(page, places)) === JSON.stringify(pixels);
@@ -82,7 +82,7 @@ export async function the_screen_is_shown_and_typed_into() {
 export async function consent_is_asked_for_and_given() {
   const { page, close } = await open({ colorScheme: "dark" });
   await sit(page, "AMT screen");
-  await page.getByRole("button", { name: "Connect" }).first().click();
+  await page.getByRole("button", { name: "Connect", exact: true }).first().click();
   await page.getByRole("button", { name: "Ask for consent" }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Code").waitFor();
@@ -100,7 +100,7 @@ export async function consent_is_asked_for_and_given() {
 export async function the_serial_line_echoes() {
   const { page, close } = await open();
   await sit(page, "AMT serial");
-  await page.getByRole("button", { name: "Connect" }).first().click();
+  await page.getByRole("button", { name: "Connect", exact: true }).first().click();
   const text = page.locator(".xterm-rows");
   await text.getByText("Hello SOL").waitFor();
   await accessible(page, "serial");

@@ -40,7 +40,7 @@ export async function a_terminal_answers_is_resized_searched_and_opened_again() 
   const { page, close } = await open();
   await sit(page, "Terminal");
   const text = page.locator(".xterm-rows");
-  await page.getByRole("button", { name: "Connect" }).first().click();
+  await page.getByRole("button", { name: "Connect", exact: true }).first().click();
   await text.getByText("#").first().waitFor();
   await accessible(page, "terminal");
   await page.keyboard.type("printf 'forty-%s \\033[38;2;255;120;0mtrue\\033[0m\\n' $((6*7))\n");
@@ -236,7 +236,7 @@ async function sameAsScreen(page, what) {
 }
 
 async function connect(page) {
-  await page.getByRole("button", { name: "Connect" }).first().click();
+  await page.getByRole("button", { name: "Connect", exact: true }).first().click();
   await page.getByRole("button", { name: "Disconnect" }).waitFor();
   await until("there is a picture", () => page.locator("canvas").evaluate(({ width }) => width === 640));
 }
@@ -315,7 +315,7 @@ export async function sessions_fit_on_a_phone() {
     hasTouch: true,
   });
   await sit(page, "Terminal");
-  await page.getByRole("button", { name: "Connect" }).first().tap();
+  await page.getByRole("button", { name: "Connect", exact: true }).first().tap();
   await page.locator(".xterm-rows").getByText("#").first().waitFor();
   await accessible(page, "terminal on a phone");
   check((await wide(page)) <= 0, "the terminal is too wide");

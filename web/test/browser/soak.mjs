@@ -13,7 +13,7 @@ export async function a_moving_desktop_is_followed_in_constant_memory() {
   await logIn(page);
   await row(page, await ask("device")).click();
   await page.getByRole("link", { name: "Desktop", exact: true }).click();
-  await page.getByRole("button", { name: "Connect" }).first().click();
+  await page.getByRole("button", { name: "Connect", exact: true }).first().click();
   await page.locator("canvas").waitFor();
   await page.waitForFunction(() => document.querySelector("canvas")?.width === 1280);
   await page.evaluate(watch);

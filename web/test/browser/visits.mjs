@@ -60,7 +60,7 @@ export async function a_guest_who_may_only_look_has_a_phone() {
   await page.goto(
     await ask("share", "--type", "desktop", "--viewonly", "--duration", "30", "--consent", "none"),
   );
-  await page.getByRole("button", { name: "Connect" }).first().tap();
+  await page.getByRole("button", { name: "Connect", exact: true }).first().tap();
   await page.getByRole("button", { name: "Disconnect" }).waitFor();
   await page.waitForFunction(() => document.querySelector("canvas")?.width === 640);
   await page.getByText("Looking only").waitFor();
