@@ -113,7 +113,8 @@ pub fn fingerprint_of(certificate: &[u8]) -> Fingerprint {
     print
 }
 
-#[cfg(all(test, feature = "legacy-amt"))]
+#[cfg(test)]
+#[cfg(feature = "legacy-amt")]
 mod legacy_tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
